@@ -1,0 +1,3 @@
+//! The program `waxseal`.
+
+fn main() {}

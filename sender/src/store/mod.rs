@@ -1,0 +1,358 @@
+//! Where the sender keeps things, as small traits of domain verbs.
+//!
+//! The traits belong to their users: [`Catalog`] to the API, [`Outbox`] to publishing and the engine, [`KeyRecords`]
+//! to the key ring. One method is one transaction. No SQL, row, pool or driver type appears here, so that two
+//! backends and an in-memory model can be judged by one conformance suite.
+//!
+//! **Everything secret arrives here as ciphertext.** A store sees ids, times, counters, states, event type names and
+//! key ids in the clear, because it must index them; payloads, URLs, credentials, response excerpts and private keys
+//! it never does.
+//!
+//! **What is acknowledged is durable.** A method that writes returns after the commit is on disk. Writes that wait
+//! together share one commit.
+//!
+//! **Settlements are fenced.** [`Outbox::settle`] compares the number of attempts that the engine knew with the
+//! stored one and writes nothing if they differ, so a stale owner can never undo what another has recorded.
+
+mod error;
+pub mod sqlite;
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use waxseal_keys::Timestamp;
+
+pub use self::error::StoreError;
+use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
+use crate::model::delivery::{Attempt, Delivery, DeliveryState, LiveDelivery};
+
+/// A backend: everything that the sender keeps.
+pub trait Store: Catalog + Outbox + KeyRecords {}
+
+impl<S: Catalog + Outbox + KeyRecords> Store for S {}
+
+/// What is configured: consumers, groups, event types, endpoints, consumers' keys, API tokens.
+#[async_trait]
+pub trait Catalog: Debug + Send + Sync {
+    /// Every record, in no particular order.
+    async fn records(&self) -> Result<Vec<Record>, StoreError>;
+
+    /// Writes all of these changes, or none.
+    async fn change(&self, changes: Vec<RecordChange>) -> Result<(), StoreError>;
+}
+
+/// What flows: events, live deliveries, attempts.
+#[async_trait]
+pub trait Outbox: Debug + Send + Sync {
+    /// Keeps an event and its deliveries, once for each idempotency key. On [`Accepted::New`] all of it is on disk.
+    async fn accept(&self, event: NewEvent) -> Result<Accepted, StoreError>;
+
+    /// Every endpoint that has live deliveries, with the time at which its next one is due.
+    async fn endpoints_with_work(&self) -> Result<Vec<EndpointWork>, StoreError>;
+
+    /// Live deliveries of one endpoint in the order `(due_at, id)`, after `after`, due at or before `until`.
+    async fn due(
+        &self,
+        endpoint: EndpointId,
+        after: Option<DuePosition>,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<LiveDelivery>, StoreError>;
+
+    /// The stored payloads of these events, each with the payload key as wrapped for that consumer. Missing ones are
+    /// left out.
+    async fn payloads(&self, wanted: Vec<(EventId, ConsumerId)>) -> Result<Vec<StoredPayload>, StoreError>;
+
+    /// Records what an attempt came to, and what follows from it.
+    async fn settle(&self, settlement: Settlement) -> Result<Settled, StoreError>;
+
+    /// Adds a delivery of a stored event.
+    async fn redeliver(&self, delivery: NewDelivery, event: EventId) -> Result<(), StoreError>;
+
+    /// Cancels every live delivery of these endpoints; they end as [`DeliveryState::Cancelled`]. Returns how many.
+    async fn cancel(&self, endpoints: Vec<EndpointId>, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// What is known of an event beside its content.
+    async fn event(&self, id: EventId) -> Result<Option<EventSummary>, StoreError>;
+
+    /// One delivery.
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError>;
+
+    /// Deliveries, newest first.
+    async fn deliveries(&self, filter: DeliveryFilter) -> Result<Vec<Delivery>, StoreError>;
+
+    /// The attempts of a delivery, oldest first.
+    async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError>;
+
+    /// How much is live: for metrics and health.
+    async fn backlog(&self) -> Result<Backlog, StoreError>;
+}
+
+/// Keys as ciphertext.
+#[async_trait]
+pub trait KeyRecords: Debug + Send + Sync {
+    /// The signing ring, if one was ever kept.
+    async fn ring(&self) -> Result<Option<RingRecord>, StoreError>;
+
+    /// Keeps the ring if its version is still `expected` (0: none was ever kept); says whether it did.
+    async fn save_ring(&self, expected: u64, sealed: Vec<u8>) -> Result<bool, StoreError>;
+
+    /// Every data key.
+    async fn data_keys(&self) -> Result<Vec<DataKeyRecord>, StoreError>;
+
+    /// Keeps a consumer's data key; the first one stays. Returns the one that is kept.
+    async fn keep_data_key(&self, key: DataKeyRecord) -> Result<DataKeyRecord, StoreError>;
+
+    /// Destroys a consumer's data key: what was encrypted under it is gone for good.
+    async fn destroy_data_key(&self, consumer: ConsumerId) -> Result<(), StoreError>;
+}
+
+/// What a configuration record is about.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub enum RecordKind {
+    /// A consumer.
+    Consumer,
+    /// A group.
+    Group,
+    /// A declared event type.
+    EventType,
+    /// An endpoint.
+    Endpoint,
+    /// The encryption keys of a consumer or an endpoint.
+    EncryptionKeys,
+    /// An API token.
+    Token,
+}
+
+impl RecordKind {
+    /// Its name, as kept in a store and bound into the ciphertext.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Consumer => "consumer",
+            Self::Group => "group",
+            Self::EventType => "event_type",
+            Self::Endpoint => "endpoint",
+            Self::EncryptionKeys => "encryption_keys",
+            Self::Token => "token",
+        }
+    }
+
+    /// The kind that has this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let all =
+            [Self::Consumer, Self::Group, Self::EventType, Self::Endpoint, Self::EncryptionKeys, Self::Token];
+        all.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// One configured thing. The pair of kind and id is its name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Record {
+    /// What it is.
+    pub kind: RecordKind,
+    /// Its id among its kind.
+    pub id: String,
+    /// Whose it is, if it is one consumer's.
+    pub consumer: Option<ConsumerId>,
+    /// Ciphertext.
+    pub sealed: Vec<u8>,
+}
+
+/// A change to one record.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum RecordChange {
+    /// Writes it, new or over the old one.
+    Put(Record),
+    /// Removes it; removing what is not there is no error.
+    Remove {
+        /// What it is.
+        kind: RecordKind,
+        /// Its id among its kind.
+        id: String,
+    },
+}
+
+/// An event to keep, with its deliveries.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// Its id.
+    pub id: EventId,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// Its declared type, in the clear.
+    pub event_type: String,
+    /// Ciphertext under the payload's own key.
+    pub sealed: Vec<u8>,
+    /// The payload's own key, wrapped once for each consumer.
+    pub wrapped_keys: Vec<(ConsumerId, Vec<u8>)>,
+    /// Its deliveries; there may be none.
+    pub deliveries: Vec<NewDelivery>,
+    /// How a repetition of the same request is known.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// A delivery to keep.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NewDelivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// Where to.
+    pub endpoint: EndpointId,
+    /// To whom.
+    pub consumer: ConsumerId,
+    /// Not before this.
+    pub due_at: Timestamp,
+}
+
+/// How a repetition is known: keyed fingerprints, so that the store can compare and not read them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Idempotency {
+    /// Of the idempotency key (and of who gave it).
+    pub key: [u8; 32],
+    /// Of the request's content.
+    pub content: [u8; 32],
+    /// Until when it is remembered.
+    pub expires_at: Timestamp,
+}
+
+/// What became of an event that was given to [`Outbox::accept`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Accepted {
+    /// It is on disk.
+    New,
+    /// The same request was accepted before, as this event.
+    Replayed(EventId),
+    /// The same key was used for other content, as this event. Nothing was kept.
+    Conflict(EventId),
+}
+
+/// An endpoint that has live deliveries.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EndpointWork {
+    /// Which one.
+    pub endpoint: EndpointId,
+    /// Whose it is.
+    pub consumer: ConsumerId,
+    /// When its next delivery is due.
+    pub next_due: Timestamp,
+}
+
+/// A place in the order of an endpoint's live deliveries.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct DuePosition {
+    /// The due time there.
+    pub due_at: Timestamp,
+    /// The delivery there.
+    pub id: DeliveryId,
+}
+
+/// A payload as it is kept.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StoredPayload {
+    /// Of which event.
+    pub event: EventId,
+    /// For whom its key is wrapped.
+    pub consumer: ConsumerId,
+    /// The event's type.
+    pub event_type: String,
+    /// Ciphertext under the payload's own key.
+    pub sealed: Vec<u8>,
+    /// The payload's own key, wrapped for that consumer.
+    pub wrapped_key: Vec<u8>,
+}
+
+/// What an attempt came to. Written as a whole or, if it is stale, not at all.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// The delivery as the engine knew it; its `attempts_made` is the fence.
+    pub delivery: LiveDelivery,
+    /// The attempt's record; none if the delivery ends without one (its endpoint is gone, it is cancelled).
+    pub attempt: Option<Attempt>,
+    /// What follows.
+    pub outcome: Outcome,
+    /// When this was decided.
+    pub at: Timestamp,
+    /// What else changes with it, in the same transaction: an endpoint that is paused.
+    pub changes: Vec<RecordChange>,
+}
+
+/// What follows from an attempt.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// The delivery is over, in this final state.
+    Final(DeliveryState),
+    /// It is tried again then.
+    Again {
+        /// Not before this.
+        due_at: Timestamp,
+    },
+}
+
+/// What became of a settlement.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Settled {
+    /// It is on disk.
+    Recorded,
+    /// Somebody else had settled the delivery meanwhile; nothing was written.
+    Stale,
+}
+
+/// An event without its content.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EventSummary {
+    /// Its id.
+    pub id: EventId,
+    /// Its type.
+    pub event_type: String,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// For whom it was accepted.
+    pub consumers: Vec<ConsumerId>,
+}
+
+/// Which deliveries to list. Every given field must match.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct DeliveryFilter {
+    /// Of this event.
+    pub event: Option<EventId>,
+    /// To this endpoint.
+    pub endpoint: Option<EndpointId>,
+    /// To this consumer.
+    pub consumer: Option<ConsumerId>,
+    /// In this state.
+    pub state: Option<DeliveryState>,
+    /// Older than this one: the last of the page before.
+    pub before: Option<DeliveryId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// How much is live.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Backlog {
+    /// Live deliveries.
+    pub live: u64,
+    /// The earliest due time among them.
+    pub oldest_due: Option<Timestamp>,
+}
+
+/// The signing ring as it is kept.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RingRecord {
+    /// Counts up with every change.
+    pub version: u64,
+    /// Ciphertext.
+    pub sealed: Vec<u8>,
+}
+
+/// A data key as it is kept.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DataKeyRecord {
+    /// Whose things are encrypted under it; `None`: things that are no one consumer's.
+    pub consumer: Option<ConsumerId>,
+    /// Which key-encryption key wrapped it.
+    pub kek_id: String,
+    /// The wrapped key.
+    pub wrapped: Vec<u8>,
+}

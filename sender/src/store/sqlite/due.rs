@@ -1,0 +1,101 @@
+//! What the engine reads: which endpoints have work, what is due, what is delivered.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use waxseal_keys::Timestamp;
+
+use super::failure::Failure;
+use super::values::{consumer_id, delivery_id, endpoint_id, event_id, time};
+use crate::id::{ConsumerId, EndpointId, EventId};
+use crate::model::delivery::LiveDelivery;
+use crate::store::{DuePosition, EndpointWork, StoredPayload};
+
+/// Every endpoint with live deliveries. The recursion jumps from one endpoint's first row to the next one's, so a
+/// dead endpoint's backlog costs one step however long it is.
+pub(super) fn endpoints_with_work(connection: &Connection) -> Result<Vec<EndpointWork>, Failure> {
+    let mut statement = connection.prepare_cached(
+        "WITH RECURSIVE work (route) AS (
+             SELECT min(route) FROM delivery_live
+             UNION ALL
+             SELECT (SELECT min(route) FROM delivery_live WHERE route > work.route) FROM work
+                 WHERE work.route IS NOT NULL)
+         SELECT r.endpoint, r.consumer, (SELECT min(due_at) FROM delivery_live WHERE route = work.route)
+             FROM work CROSS JOIN routes r ON r.no = work.route",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(EndpointWork {
+            endpoint: endpoint_id(row, 0)?,
+            consumer: consumer_id(row, 1)?,
+            next_due: time(row, 2)?,
+        });
+    }
+    Ok(found)
+}
+
+/// The earliest due time of all, by the same jumps.
+pub(super) fn oldest_due(connection: &Connection) -> Result<Option<Timestamp>, Failure> {
+    Ok(endpoints_with_work(connection)?.iter().map(|work| work.next_due).min())
+}
+
+/// A stretch of one endpoint's live deliveries, in the order in which the table is clustered.
+pub(super) fn due(
+    connection: &Connection,
+    endpoint: EndpointId,
+    after: Option<DuePosition>,
+    until: Timestamp,
+    limit: u32,
+) -> Result<Vec<LiveDelivery>, Failure> {
+    let route = connection
+        .prepare_cached("SELECT no, consumer FROM routes WHERE endpoint = ?1")?
+        .query_row([endpoint.as_bytes()], |row| Ok((row.get::<_, i64>(0)?, consumer_id(row, 1))))
+        .optional()?;
+    let Some((route, consumer)) = route else { return Ok(Vec::new()) };
+    let consumer = consumer?;
+    let (after_due, after_id) = position(after);
+    let mut statement = connection.prepare_cached(
+        "SELECT id, event, due_at, attempts_made FROM delivery_live
+             WHERE route = ?1 AND (due_at, id) > (?2, ?3) AND due_at <= ?4 ORDER BY due_at, id LIMIT ?5",
+    )?;
+    let mut rows = statement.query(params![route, after_due, after_id, until.as_millis(), limit])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(LiveDelivery {
+            id: delivery_id(row, 0)?,
+            event: event_id(row, 1)?,
+            endpoint,
+            consumer: consumer.clone(),
+            due_at: time(row, 2)?,
+            attempts_made: row.get(3)?,
+        });
+    }
+    Ok(found)
+}
+
+/// The payloads of these events for these consumers, in the order in which they are wanted.
+pub(super) fn payloads(
+    connection: &Connection,
+    wanted: Vec<(EventId, ConsumerId)>,
+) -> Result<Vec<StoredPayload>, Failure> {
+    let mut statement = connection.prepare_cached(
+        "SELECT e.event_type, e.sealed, k.wrapped FROM event_keys k CROSS JOIN events e ON e.id = k.event
+             WHERE k.event = ?1 AND k.consumer = ?2",
+    )?;
+    let mut found = Vec::with_capacity(wanted.len());
+    for (event, consumer) in wanted {
+        let payload = statement
+            .query_row(params![event.as_bytes(), consumer.as_str()], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .optional()?;
+        if let Some((event_type, sealed, wrapped_key)) = payload {
+            found.push(StoredPayload { event, consumer, event_type, sealed, wrapped_key });
+        }
+    }
+    Ok(found)
+}
+
+/// Before everything, unless told otherwise.
+fn position(after: Option<DuePosition>) -> (i64, [u8; 16]) {
+    after.map_or((i64::MIN, [0; 16]), |at| (at.due_at.as_millis(), *at.id.as_bytes()))
+}

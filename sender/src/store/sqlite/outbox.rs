@@ -1,0 +1,82 @@
+//! The outbox's trait, method by method: what is written goes to the writer, what is read to the readers.
+
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use waxseal_keys::Timestamp;
+
+use super::{SqliteStore, accept, due, listing, settle};
+use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
+use crate::model::delivery::{Attempt, Delivery, LiveDelivery};
+use crate::store::{
+    Accepted, Backlog, DeliveryFilter, DuePosition, EndpointWork, EventSummary, NewDelivery, NewEvent,
+    Outbox, Settled, Settlement, StoreError, StoredPayload,
+};
+
+#[async_trait]
+impl Outbox for SqliteStore {
+    async fn accept(&self, event: NewEvent) -> Result<Accepted, StoreError> {
+        self.writer.write(move |session| accept::accept(session, &event)).await
+    }
+
+    async fn endpoints_with_work(&self) -> Result<Vec<EndpointWork>, StoreError> {
+        self.readers.read(due::endpoints_with_work).await
+    }
+
+    async fn due(
+        &self,
+        endpoint: EndpointId,
+        after: Option<DuePosition>,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<LiveDelivery>, StoreError> {
+        self.readers.read(move |connection| due::due(connection, endpoint, after, until, limit)).await
+    }
+
+    async fn payloads(&self, wanted: Vec<(EventId, ConsumerId)>) -> Result<Vec<StoredPayload>, StoreError> {
+        self.readers.read(move |connection| due::payloads(connection, wanted)).await
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Result<Settled, StoreError> {
+        self.writer.write(move |session| settle::settle(session, &settlement)).await
+    }
+
+    async fn redeliver(&self, delivery: NewDelivery, event: EventId) -> Result<(), StoreError> {
+        let found = self.writer.write(move |session| accept::redeliver(session, &delivery, event)).await?;
+        if found { Ok(()) } else { Err(StoreError::NotFound { what: "event" }) }
+    }
+
+    async fn cancel(&self, endpoints: Vec<EndpointId>, now: Timestamp) -> Result<u64, StoreError> {
+        self.writer
+            .write(move |session| {
+                let mut cancelled = 0;
+                for endpoint in &endpoints {
+                    cancelled += settle::cancel(session, *endpoint, now)?;
+                }
+                Ok(cancelled)
+            })
+            .await
+    }
+
+    async fn event(&self, id: EventId) -> Result<Option<EventSummary>, StoreError> {
+        self.readers.read(move |connection| listing::event(connection, id)).await
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
+        self.readers.read(move |connection| listing::delivery(connection, id)).await
+    }
+
+    async fn deliveries(&self, filter: DeliveryFilter) -> Result<Vec<Delivery>, StoreError> {
+        self.readers.read(move |connection| listing::deliveries(connection, &filter)).await
+    }
+
+    async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
+        self.readers.read(move |connection| listing::attempts(connection, delivery)).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        let oldest_due = self.readers.read(due::oldest_due).await?;
+        let live = self.gauges.live.load(Ordering::Relaxed);
+        Ok(Backlog { live: u64::try_from(live).unwrap_or(0), oldest_due })
+    }
+}
