@@ -1,0 +1,357 @@
+//! Changes: each is checked against the present state, persisted, and only then visible.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use waxseal_envelope::EventType;
+
+use super::item::{Edit, Item, Name};
+use super::state::State;
+use super::{ChangeError, Directory};
+use crate::id::{ConsumerId, EndpointId, GroupName, TokenId};
+use crate::model::consumer::{Consumer, DeclaredType, Group, Visibility};
+use crate::model::encryption_keys::{EncryptionKeySet, KeyOwner};
+use crate::model::endpoint::{Endpoint, Subscription};
+use crate::model::token::ApiToken;
+
+impl Directory {
+    /// Creates a consumer, and its data key.
+    ///
+    /// # Errors
+    /// If there is one with this id, or one of its groups does not exist.
+    pub async fn create_consumer(&self, consumer: Consumer) -> Result<Arc<Consumer>, ChangeError> {
+        let changing = self.changing.lock().await;
+        self.read(|state| {
+            absent(state.consumers.contains_key(&consumer.id), "consumer", &consumer.id)?;
+            groups_exist(state, "groups", &consumer.groups)
+        })?;
+        self.keys.of_or_create(&consumer.id).await?;
+        let consumer = Arc::new(consumer);
+        self.commit(&changing, vec![Edit::Put(Item::Consumer(Arc::clone(&consumer)))]).await?;
+        Ok(consumer)
+    }
+
+    /// Changes a consumer. `edit` must leave its id as it is.
+    ///
+    /// # Errors
+    /// If there is none with this id, one of its new groups does not exist, or `edit` refuses.
+    pub async fn update_consumer(
+        &self,
+        id: &ConsumerId,
+        edit: impl FnOnce(&mut Consumer) -> Result<(), ChangeError> + Send,
+    ) -> Result<Arc<Consumer>, ChangeError> {
+        let changing = self.changing.lock().await;
+        let mut consumer = Consumer::clone(&*self.consumer(id).ok_or_else(|| missing("consumer", id))?);
+        edit(&mut consumer)?;
+        self.read(|state| groups_exist(state, "groups", &consumer.groups))?;
+        let consumer = Arc::new(consumer);
+        self.commit(&changing, vec![Edit::Put(Item::Consumer(Arc::clone(&consumer)))]).await?;
+        Ok(consumer)
+    }
+
+    /// Removes a consumer with its endpoints, keys and tokens, then destroys its data key. Returns the endpoints,
+    /// whose live deliveries are the caller's to cancel.
+    ///
+    /// # Errors
+    /// If there is none with this id.
+    pub async fn delete_consumer(&self, id: &ConsumerId) -> Result<Vec<EndpointId>, ChangeError> {
+        let changing = self.changing.lock().await;
+        let (edits, endpoints) = self.read(|state| {
+            // A data key without its consumer is what a failure between the two writes below leaves: finish it.
+            if !state.consumers.contains_key(id) && self.keys.of(id).is_none() {
+                return Err(missing("consumer", id));
+            }
+            let endpoints: Vec<_> = state.endpoints_of.get(id).into_iter().flatten().copied().collect();
+            let mut edits: Vec<_> = endpoints.iter().map(|id| Edit::Remove(Name::Endpoint(*id))).collect();
+            let owners = state.key_sets.keys().filter(|owner| owner.consumer() == id);
+            edits.extend(owners.map(|owner| Edit::Remove(Name::EncryptionKeys(owner.clone()))));
+            let tokens = state.tokens.values().filter(|token| token.consumer.as_ref() == Some(id));
+            edits.extend(tokens.map(|token| Edit::Remove(Name::Token(token.id))));
+            edits.push(Edit::Remove(Name::Consumer(id.clone())));
+            Ok::<_, ChangeError>((edits, endpoints))
+        })?;
+        self.commit(&changing, edits).await?;
+        self.keys.destroy(id).await?;
+        Ok(endpoints)
+    }
+
+    /// Creates a group.
+    ///
+    /// # Errors
+    /// If there is one with this name.
+    pub async fn create_group(&self, group: Group) -> Result<Arc<Group>, ChangeError> {
+        let changing = self.changing.lock().await;
+        self.read(|state| absent(state.groups.contains_key(&group.name), "group", &group.name))?;
+        let group = Arc::new(group);
+        self.commit(&changing, vec![Edit::Put(Item::Group(Arc::clone(&group)))]).await?;
+        Ok(group)
+    }
+
+    /// Removes a group; its members stay, without it.
+    ///
+    /// # Errors
+    /// If there is none with this name, or an event type names it.
+    pub async fn delete_group(&self, name: &GroupName) -> Result<(), ChangeError> {
+        let changing = self.changing.lock().await;
+        let edits = self.read(|state| {
+            state.groups.get(name).ok_or_else(|| missing("group", name))?;
+            if let Some(user) = state.event_types.values().find(|declared| names(declared, name)) {
+                let by = format!("event type `{}`", user.name);
+                return Err(ChangeError::InUse { what: "group", id: name.to_string(), by });
+            }
+            let members = state.consumers.values().filter(|consumer| consumer.groups.contains(name));
+            let mut edits: Vec<_> = members.map(|consumer| without(consumer, name)).collect();
+            edits.push(Edit::Remove(Name::Group(name.clone())));
+            Ok(edits)
+        })?;
+        self.commit(&changing, edits).await
+    }
+
+    /// Declares an event type.
+    ///
+    /// # Errors
+    /// If it is declared, or names a group that does not exist.
+    pub async fn create_event_type(&self, declared: DeclaredType) -> Result<Arc<DeclaredType>, ChangeError> {
+        let changing = self.changing.lock().await;
+        self.read(|state| {
+            absent(state.event_types.contains_key(&declared.name), "event type", &declared.name)?;
+            visible_groups_exist(state, &declared)
+        })?;
+        let declared = Arc::new(declared);
+        self.commit(&changing, vec![Edit::Put(Item::EventType(Arc::clone(&declared)))]).await?;
+        Ok(declared)
+    }
+
+    /// Changes a declared event type. `edit` must leave its name as it is.
+    ///
+    /// # Errors
+    /// If it is not declared, names a group that does not exist, or `edit` refuses.
+    pub async fn update_event_type(
+        &self,
+        name: &EventType,
+        edit: impl FnOnce(&mut DeclaredType) -> Result<(), ChangeError> + Send,
+    ) -> Result<Arc<DeclaredType>, ChangeError> {
+        let changing = self.changing.lock().await;
+        let mut declared =
+            DeclaredType::clone(&*self.event_type(name).ok_or_else(|| missing("event type", name))?);
+        edit(&mut declared)?;
+        self.read(|state| visible_groups_exist(state, &declared))?;
+        let declared = Arc::new(declared);
+        self.commit(&changing, vec![Edit::Put(Item::EventType(Arc::clone(&declared)))]).await?;
+        Ok(declared)
+    }
+
+    /// Withdraws an event type.
+    ///
+    /// # Errors
+    /// If it is not declared, or an endpoint is subscribed to it by name.
+    pub async fn delete_event_type(&self, name: &EventType) -> Result<(), ChangeError> {
+        let changing = self.changing.lock().await;
+        self.read(|state| {
+            state.event_types.get(name).ok_or_else(|| missing("event type", name))?;
+            match state.subscribers.get(name).and_then(BTreeSet::first) {
+                Some(user) => Err(ChangeError::InUse {
+                    what: "event type",
+                    id: name.to_string(),
+                    by: format!("endpoint `{user}`"),
+                }),
+                None => Ok(()),
+            }
+        })?;
+        self.commit(&changing, vec![Edit::Remove(Name::EventType(name.clone()))]).await
+    }
+
+    /// Creates an endpoint, with its own encryption keys if it has any.
+    ///
+    /// # Errors
+    /// If its consumer does not exist, or it wants a type that is not declared or that its consumer may not see.
+    pub async fn create_endpoint(
+        &self,
+        endpoint: Endpoint,
+        keys: Option<EncryptionKeySet>,
+    ) -> Result<Arc<Endpoint>, ChangeError> {
+        let changing = self.changing.lock().await;
+        self.read(|state| {
+            absent(state.endpoints.contains_key(&endpoint.id), "endpoint", &endpoint.id)?;
+            subscription_fits(state, &endpoint)
+        })?;
+        let endpoint = Arc::new(endpoint);
+        let mut edits = vec![Edit::Put(Item::Endpoint(Arc::clone(&endpoint)))];
+        edits.extend(keys.map(|set| Edit::Put(Item::EncryptionKeys(Arc::new(set)))));
+        self.commit(&changing, edits).await?;
+        Ok(endpoint)
+    }
+
+    /// Changes an endpoint. `edit` must leave its id and its consumer as they are.
+    ///
+    /// # Errors
+    /// If there is none with this id, its new types do not fit, or `edit` refuses.
+    pub async fn update_endpoint(
+        &self,
+        id: EndpointId,
+        edit: impl FnOnce(&mut Endpoint) -> Result<(), ChangeError> + Send,
+    ) -> Result<Arc<Endpoint>, ChangeError> {
+        let changing = self.changing.lock().await;
+        let before = self.endpoint(id).ok_or_else(|| missing("endpoint", &id))?;
+        let mut endpoint = Endpoint::clone(&before);
+        edit(&mut endpoint)?;
+        if endpoint.event_types != before.event_types {
+            self.read(|state| subscription_fits(state, &endpoint))?;
+        }
+        let endpoint = Arc::new(endpoint);
+        self.commit(&changing, vec![Edit::Put(Item::Endpoint(Arc::clone(&endpoint)))]).await?;
+        Ok(endpoint)
+    }
+
+    /// Removes an endpoint and its own keys. Its live deliveries are the caller's to cancel.
+    ///
+    /// # Errors
+    /// If there is none with this id.
+    pub async fn delete_endpoint(&self, id: EndpointId) -> Result<(), ChangeError> {
+        let changing = self.changing.lock().await;
+        let endpoint = self.endpoint(id).ok_or_else(|| missing("endpoint", &id))?;
+        let owner = KeyOwner::Endpoint(endpoint.consumer.clone(), id);
+        let mut edits = vec![Edit::Remove(Name::Endpoint(id))];
+        if self.key_set(&owner).is_some() {
+            edits.push(Edit::Remove(Name::EncryptionKeys(owner)));
+        }
+        self.commit(&changing, edits).await
+    }
+
+    /// Keeps an owner's encryption keys, new or in place of the old ones.
+    ///
+    /// # Errors
+    /// If the owner does not exist.
+    pub async fn put_key_set(&self, set: EncryptionKeySet) -> Result<(), ChangeError> {
+        let changing = self.changing.lock().await;
+        self.owner_exists(&set.owner)?;
+        self.commit(&changing, vec![Edit::Put(Item::EncryptionKeys(Arc::new(set)))]).await
+    }
+
+    /// Changes an owner's encryption keys.
+    ///
+    /// # Errors
+    /// If the owner has given none, or `edit` refuses.
+    pub async fn update_key_set(
+        &self,
+        owner: &KeyOwner,
+        edit: impl FnOnce(&mut EncryptionKeySet) -> Result<(), ChangeError> + Send,
+    ) -> Result<Arc<EncryptionKeySet>, ChangeError> {
+        let changing = self.changing.lock().await;
+        let mut set = EncryptionKeySet::clone(&*self.key_set(owner).ok_or_else(|| missing_keys(owner))?);
+        edit(&mut set)?;
+        let set = Arc::new(set);
+        self.commit(&changing, vec![Edit::Put(Item::EncryptionKeys(Arc::clone(&set)))]).await?;
+        Ok(set)
+    }
+
+    /// Forgets an owner's encryption keys. Sealed deliveries that need them wait.
+    ///
+    /// # Errors
+    /// If the owner has given none.
+    pub async fn delete_key_set(&self, owner: &KeyOwner) -> Result<(), ChangeError> {
+        let changing = self.changing.lock().await;
+        self.key_set(owner).ok_or_else(|| missing_keys(owner))?;
+        self.commit(&changing, vec![Edit::Remove(Name::EncryptionKeys(owner.clone()))]).await
+    }
+
+    /// Keeps an API token.
+    ///
+    /// # Errors
+    /// If it is bound to a consumer that does not exist.
+    pub async fn create_token(&self, token: ApiToken) -> Result<Arc<ApiToken>, ChangeError> {
+        let changing = self.changing.lock().await;
+        if let Some(id) = &token.consumer {
+            self.consumer(id).ok_or_else(|| invalid("consumer", format!("there is no consumer `{id}`")))?;
+        }
+        let token = Arc::new(token);
+        self.commit(&changing, vec![Edit::Put(Item::Token(Arc::clone(&token)))]).await?;
+        Ok(token)
+    }
+
+    /// Withdraws an API token; it stops working at once.
+    ///
+    /// # Errors
+    /// If there is none with this id.
+    pub async fn delete_token(&self, id: TokenId) -> Result<(), ChangeError> {
+        let changing = self.changing.lock().await;
+        let known = self.read(|state| state.tokens.values().any(|token| token.id == id));
+        if !known {
+            return Err(missing("token", &id));
+        }
+        self.commit(&changing, vec![Edit::Remove(Name::Token(id))]).await
+    }
+
+    fn owner_exists(&self, owner: &KeyOwner) -> Result<(), ChangeError> {
+        match owner {
+            KeyOwner::Consumer(id) => self.consumer(id).map(drop).ok_or_else(|| missing("consumer", id)),
+            KeyOwner::Endpoint(consumer, id) => {
+                let found = self.endpoint(*id).filter(|endpoint| endpoint.consumer == *consumer);
+                found.map(drop).ok_or_else(|| missing("endpoint", id))
+            }
+        }
+    }
+}
+
+fn absent(exists: bool, what: &'static str, id: &impl ToString) -> Result<(), ChangeError> {
+    if exists { Err(ChangeError::Exists { what, id: id.to_string() }) } else { Ok(()) }
+}
+
+fn missing(what: &'static str, id: &impl ToString) -> ChangeError {
+    ChangeError::NotFound { what, id: id.to_string() }
+}
+
+fn missing_keys(owner: &KeyOwner) -> ChangeError {
+    let id = match owner {
+        KeyOwner::Consumer(id) => id.to_string(),
+        KeyOwner::Endpoint(_, id) => id.to_string(),
+    };
+    ChangeError::NotFound { what: "encryption key set of", id }
+}
+
+fn invalid(field: &'static str, detail: String) -> ChangeError {
+    ChangeError::Invalid { field, detail }
+}
+
+fn groups_exist(state: &State, field: &'static str, groups: &BTreeSet<GroupName>) -> Result<(), ChangeError> {
+    match groups.iter().find(|name| !state.groups.contains_key(*name)) {
+        Some(name) => Err(invalid(field, format!("there is no group `{name}`; create it first"))),
+        None => Ok(()),
+    }
+}
+
+fn visible_groups_exist(state: &State, declared: &DeclaredType) -> Result<(), ChangeError> {
+    match &declared.visible_to {
+        Visibility::All => Ok(()),
+        Visibility::Groups(groups) => groups_exist(state, "groups", groups),
+    }
+}
+
+fn names(declared: &DeclaredType, group: &GroupName) -> bool {
+    matches!(&declared.visible_to, Visibility::Groups(groups) if groups.contains(group))
+}
+
+fn without(consumer: &Consumer, group: &GroupName) -> Edit {
+    let mut consumer = consumer.clone();
+    consumer.groups.remove(group);
+    Edit::Put(Item::Consumer(Arc::new(consumer)))
+}
+
+fn subscription_fits(state: &State, endpoint: &Endpoint) -> Result<(), ChangeError> {
+    let consumer = state
+        .consumers
+        .get(&endpoint.consumer)
+        .ok_or_else(|| invalid("consumer", format!("there is no consumer `{}`", endpoint.consumer)))?;
+    let Subscription::Types(types) = &endpoint.event_types else {
+        return Ok(());
+    };
+    for name in types {
+        let declared = state.event_types.get(name);
+        if !declared.is_some_and(|declared| declared.is_visible_to(consumer)) {
+            // The same words whether it is not declared or not visible: a consumer must not learn which types exist.
+            let detail = format!("`{name}` is not an event type that consumer `{}` may see", consumer.id);
+            return Err(invalid("event_types", detail));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! All that is configured, in memory: consumers, groups, event types, endpoints, consumers' keys, API tokens.
+//!
+//! Publishing and the engine ask it many times for each event, so reads take a short lock, never wait for a store
+//! and hand out shared values. A change is validated against the present state, persisted, and only then visible;
+//! changes are made one at a time. In the store each thing is one record, encrypted under its consumer's data key.
+
+mod change;
+mod error;
+mod item;
+mod pause;
+mod read;
+mod state;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::{Mutex, MutexGuard, broadcast};
+
+pub use self::error::ChangeError;
+use self::item::{Edit, Item};
+pub use self::pause::PauseEdit;
+pub use self::read::To;
+use self::state::State;
+use crate::data_keys::DataKeys;
+use crate::id::EndpointId;
+use crate::model::encryption_keys::KeyOwner;
+use crate::store::{RecordChange, Store};
+
+/// All that is configured.
+#[derive(Debug)]
+pub struct Directory {
+    store: Arc<dyn Store>,
+    keys: Arc<DataKeys>,
+    state: RwLock<State>,
+    changing: Mutex<()>,
+    events: broadcast::Sender<DirectoryEvent>,
+}
+
+/// What changed, for those who keep something that depends on it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum DirectoryEvent {
+    /// An endpoint was created, changed, paused or resumed.
+    EndpointChanged(EndpointId),
+    /// An endpoint is gone.
+    EndpointRemoved(EndpointId),
+    /// Somebody's encryption keys changed.
+    KeysChanged(KeyOwner),
+}
+
+impl Directory {
+    /// Reads and decrypts everything.
+    ///
+    /// # Errors
+    /// If the store fails or a record does not decrypt: a sender that does not know all of its endpoints must not
+    /// start.
+    pub async fn load(store: Arc<dyn Store>, keys: Arc<DataKeys>) -> Result<Arc<Self>, ChangeError> {
+        let mut state = State::default();
+        for record in store.records().await? {
+            state.put(Item::open(&record, &keys)?);
+        }
+        let (events, _) = broadcast::channel(EVENTS_KEPT);
+        Ok(Arc::new(Self { store, keys, state: RwLock::new(state), changing: Mutex::new(()), events }))
+    }
+
+    /// Tells of changes from now on. A subscriber that falls behind must look at everything anew.
+    pub fn subscribe(&self) -> broadcast::Receiver<DirectoryEvent> {
+        self.events.subscribe()
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
+        read(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Persists these edits as one transaction, then shows them.
+    async fn commit(&self, _changing: &MutexGuard<'_, ()>, edits: Vec<Edit>) -> Result<(), ChangeError> {
+        self.store.change(self.seal(&edits)?).await?;
+        self.show(edits);
+        Ok(())
+    }
+
+    fn seal(&self, edits: &[Edit]) -> Result<Vec<RecordChange>, ChangeError> {
+        edits.iter().map(|edit| edit.seal(&self.keys)).collect()
+    }
+
+    fn show(&self, edits: Vec<Edit>) {
+        let events: Vec<_> = edits.iter().filter_map(Edit::event).collect();
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        for edit in edits {
+            match edit {
+                Edit::Put(item) => state.put(item),
+                Edit::Remove(name) => state.remove(&name),
+            }
+        }
+        drop(state);
+        for event in events {
+            // An error only says that nobody listens.
+            let _ = self.events.send(event);
+        }
+    }
+}
+
+/// How far a subscriber may fall behind. A bulk import changes many endpoints within a moment.
+const EVENTS_KEPT: usize = 4_096;

@@ -1,0 +1,57 @@
+//! Pausing an endpoint as part of somebody else's transaction: the settlement that caused it.
+
+use std::sync::Arc;
+
+use tokio::sync::MutexGuard;
+use waxseal_keys::Timestamp;
+
+use super::item::{Edit, Item};
+use super::{ChangeError, Directory};
+use crate::id::EndpointId;
+use crate::model::endpoint::{Endpoint, EndpointStatus, PauseReason};
+use crate::store::RecordChange;
+
+/// A pause that is prepared. No other change is made until it is adopted or dropped; dropped, nothing has happened.
+#[derive(Debug)]
+#[must_use = "the pause takes effect when it is adopted"]
+pub struct PauseEdit<'a> {
+    directory: &'a Directory,
+    _changing: MutexGuard<'a, ()>,
+    edit: Edit,
+    changes: Vec<RecordChange>,
+}
+
+impl Directory {
+    /// Prepares to pause an endpoint. Write [`PauseEdit::changes`] with the settlement, then call
+    /// [`PauseEdit::adopt`].
+    ///
+    /// # Errors
+    /// If the endpoint is gone.
+    pub async fn begin_pause(
+        &self,
+        id: EndpointId,
+        reason: PauseReason,
+        now: Timestamp,
+    ) -> Result<PauseEdit<'_>, ChangeError> {
+        let changing = self.changing.lock().await;
+        let endpoint = self
+            .endpoint(id)
+            .ok_or_else(|| ChangeError::NotFound { what: "endpoint", id: id.to_string() })?;
+        let status = EndpointStatus::Paused { reason, since: now };
+        let edit = Edit::Put(Item::Endpoint(Arc::new(Endpoint { status, ..Endpoint::clone(&endpoint) })));
+        let changes = vec![edit.seal(&self.keys)?];
+        Ok(PauseEdit { directory: self, _changing: changing, edit, changes })
+    }
+}
+
+impl PauseEdit<'_> {
+    /// What to write.
+    pub fn changes(&self) -> Vec<RecordChange> {
+        self.changes.clone()
+    }
+
+    /// Shows the pause, after its changes are on disk.
+    pub fn adopt(self) {
+        self.directory.show(vec![self.edit]);
+    }
+}

@@ -1,0 +1,114 @@
+//! The present state, with the indexes that fan-out needs.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
+use std::sync::Arc;
+
+use waxseal_envelope::EventType;
+
+use super::item::{Item, Name};
+use crate::id::{ConsumerId, EndpointId, GroupName};
+use crate::model::consumer::{Consumer, DeclaredType, Group};
+use crate::model::encryption_keys::{EncryptionKeySet, KeyOwner};
+use crate::model::endpoint::{Endpoint, Subscription};
+use crate::model::token::ApiToken;
+
+/// The present state. Ordered maps where the API lists.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) consumers: BTreeMap<ConsumerId, Arc<Consumer>>,
+    pub(super) groups: BTreeMap<GroupName, Arc<Group>>,
+    pub(super) event_types: BTreeMap<EventType, Arc<DeclaredType>>,
+    pub(super) endpoints: BTreeMap<EndpointId, Arc<Endpoint>>,
+    pub(super) endpoints_of: HashMap<ConsumerId, BTreeSet<EndpointId>>,
+    pub(super) subscribers: HashMap<EventType, BTreeSet<EndpointId>>,
+    pub(super) subscribers_to_all: BTreeSet<EndpointId>,
+    pub(super) key_sets: HashMap<KeyOwner, Arc<EncryptionKeySet>>,
+    pub(super) tokens: HashMap<String, Arc<ApiToken>>,
+}
+
+impl State {
+    pub(super) fn put(&mut self, item: Item) {
+        match item {
+            Item::Consumer(consumer) => {
+                self.consumers.insert(consumer.id.clone(), consumer);
+            }
+            Item::Group(group) => {
+                self.groups.insert(group.name.clone(), group);
+            }
+            Item::EventType(declared) => {
+                self.event_types.insert(declared.name.clone(), declared);
+            }
+            Item::Endpoint(endpoint) => {
+                self.unindex(endpoint.id);
+                self.index(&endpoint);
+                self.endpoints.insert(endpoint.id, endpoint);
+            }
+            Item::EncryptionKeys(set) => {
+                self.key_sets.insert(set.owner.clone(), set);
+            }
+            Item::Token(token) => {
+                self.tokens.insert(token.sha256.clone(), token);
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, name: &Name) {
+        match name {
+            Name::Consumer(id) => {
+                self.consumers.remove(id);
+            }
+            Name::Group(name) => {
+                self.groups.remove(name);
+            }
+            Name::EventType(name) => {
+                self.event_types.remove(name);
+            }
+            Name::Endpoint(id) => {
+                self.unindex(*id);
+                self.endpoints.remove(id);
+            }
+            Name::EncryptionKeys(owner) => {
+                self.key_sets.remove(owner);
+            }
+            Name::Token(id) => self.tokens.retain(|_, token| token.id != *id),
+        }
+    }
+
+    fn index(&mut self, endpoint: &Endpoint) {
+        self.endpoints_of.entry(endpoint.consumer.clone()).or_default().insert(endpoint.id);
+        match &endpoint.event_types {
+            Subscription::All => {
+                self.subscribers_to_all.insert(endpoint.id);
+            }
+            Subscription::Types(types) => {
+                for event_type in types {
+                    self.subscribers.entry(event_type.clone()).or_default().insert(endpoint.id);
+                }
+            }
+        }
+    }
+
+    fn unindex(&mut self, id: EndpointId) {
+        let Some(endpoint) = self.endpoints.get(&id) else {
+            return;
+        };
+        forget(&mut self.endpoints_of, &endpoint.consumer, id);
+        self.subscribers_to_all.remove(&id);
+        if let Subscription::Types(types) = &endpoint.event_types {
+            for event_type in types {
+                forget(&mut self.subscribers, event_type, id);
+            }
+        }
+    }
+}
+
+/// Takes `id` out of the set under `key`, and the set away when it is empty.
+fn forget<K: Eq + Hash>(sets: &mut HashMap<K, BTreeSet<EndpointId>>, key: &K, id: EndpointId) {
+    if let Some(ids) = sets.get_mut(key) {
+        ids.remove(&id);
+        if ids.is_empty() {
+            sets.remove(key);
+        }
+    }
+}
