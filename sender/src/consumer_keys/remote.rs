@@ -1,0 +1,243 @@
+//! Sets behind a `jwks_uri`: when they are asked for, and what their answers do to what is known.
+//!
+//! - A set that was fetched is used without asking for as long as its `max-age` says, at least a minute, at most an
+//!   hour. One caller asks, the others wait for its answer.
+//! - An answer is authoritative, also one without keys: a key that is not in it is not used any more. A key that is new
+//!   in it is recorded, and admitted if the owner wants that.
+//! - Without a usable answer the keys that are known stay in use for 24 hours after the last one, counted from the
+//!   start of the process if there was none since; then deliveries are held. It is asked again once a minute.
+//!
+//! Relies on the [`Directory`] to keep what is known. Guarantees that nothing here admits a key which the owner wanted
+//! to be asked about.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lru::LruCache;
+use url::Url;
+use waxseal_jwks::{FetchError, HttpGet, HttpResponse, JwkSet, SetLimits};
+use waxseal_keys::{Clock, Timestamp};
+
+use super::import::{carried_over, usable};
+use super::lock;
+use crate::directory::{ChangeError, Directory};
+use crate::engine::hold::Hold;
+use crate::model::encryption_keys::{Admission, EncryptionKeySet, KeyOwner, KeySource, KnownKey};
+
+/// Every `jwks_uri` that was asked, with when and how that went.
+#[derive(Debug)]
+pub(super) struct Remotes {
+    directory: Arc<Directory>,
+    http: Arc<dyn HttpGet>,
+    clock: Arc<dyn Clock>,
+    known: Mutex<LruCache<KeyOwner, Arc<Remote>>>,
+    /// When a host was last asked because of a receiver's answer. By host, not by owner: whoever registers many sets
+    /// must not be able to turn answers of his receivers into a flood of requests to somebody else's host.
+    refreshed: Mutex<LruCache<String, Timestamp>>,
+}
+
+#[derive(Debug)]
+struct Remote {
+    jwks_uri: Url,
+    history: Mutex<History>,
+    /// Held by whoever asks.
+    flight: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct History {
+    asked: u64,
+    last_succeeded: bool,
+    /// When the last usable answer came, or when this process first needed one.
+    good_at: Timestamp,
+    /// Not to be asked again before this; `None`: at once.
+    due_at: Option<Timestamp>,
+}
+
+/// Why an answer was not used.
+#[derive(Debug, thiserror::Error)]
+enum RemoteError {
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+}
+
+impl Remotes {
+    pub(super) fn new(directory: Arc<Directory>, http: Arc<dyn HttpGet>, clock: Arc<dyn Clock>) -> Self {
+        let (known, refreshed) = (LruCache::new(REMOTES_KEPT), LruCache::new(REMOTES_KEPT));
+        Self { directory, http, clock, known: Mutex::new(known), refreshed: Mutex::new(refreshed) }
+    }
+
+    /// Sees to it that the directory has what the `jwks_uri` of `set` says, or something not too old.
+    pub(super) async fn ensure_current(&self, set: &EncryptionKeySet) -> Result<(), Hold> {
+        let KeySource::Uri { jwks_uri, .. } = &set.source else { return Ok(()) };
+        let remote = self.of(&set.owner, jwks_uri);
+        if remote.history().is_due(self.clock.now()) {
+            self.ask(&set.owner, &remote).await;
+        }
+        let known = self.directory.key_set(&set.owner).is_some_and(|set| !set.keys.is_empty());
+        let history = remote.history();
+        let lasts = known && self.clock.now().duration_since(history.good_at) < LONGEST_STALE;
+        if history.last_succeeded || lasts { Ok(()) } else { Err(Hold::KeySetUnreachable) }
+    }
+
+    /// Asks although what is known is fresh, unless the host was asked for that reason within the last minute.
+    pub(super) async fn refresh(&self, set: &EncryptionKeySet) {
+        let KeySource::Uri { jwks_uri, .. } = &set.source else { return };
+        let remote = self.of(&set.owner, jwks_uri);
+        if self.may_refresh(jwks_uri) {
+            self.ask(&set.owner, &remote).await;
+        } else {
+            // An answer may be on its way to somebody else.
+            drop(remote.flight.lock().await);
+        }
+    }
+
+    fn of(&self, owner: &KeyOwner, jwks_uri: &Url) -> Arc<Remote> {
+        let mut known = lock(&self.known);
+        if let Some(remote) = known.get(owner)
+            && remote.jwks_uri == *jwks_uri
+        {
+            return remote.clone();
+        }
+        let history = History { asked: 0, last_succeeded: false, good_at: self.clock.now(), due_at: None };
+        let remote = Arc::new(Remote {
+            jwks_uri: jwks_uri.clone(),
+            history: Mutex::new(history),
+            flight: tokio::sync::Mutex::new(()),
+        });
+        known.put(owner.clone(), remote.clone());
+        remote
+    }
+
+    fn may_refresh(&self, jwks_uri: &Url) -> bool {
+        let host = jwks_uri.host_str().unwrap_or_default();
+        let now = self.clock.now();
+        let mut refreshed = lock(&self.refreshed);
+        let rested = refreshed.get(host).is_none_or(|at| now.duration_since(*at) >= REFRESH_EVERY);
+        if rested {
+            refreshed.put(host.to_owned(), now);
+        }
+        rested
+    }
+
+    /// Asks, or waits for the answer that another caller has asked for meanwhile.
+    async fn ask(&self, owner: &KeyOwner, remote: &Remote) {
+        let asked = remote.history().asked;
+        let _flight = remote.flight.lock().await;
+        if remote.history().asked != asked {
+            return;
+        }
+        let outcome = self.fetch(owner, remote).await;
+        let now = self.clock.now();
+        let mut history = lock(&remote.history);
+        history.asked += 1;
+        history.last_succeeded = outcome.is_ok();
+        match outcome {
+            Ok(fresh_for) => {
+                history.good_at = now;
+                history.due_at = Some(now.saturating_add(fresh_for));
+            }
+            Err(error) => {
+                history.due_at = Some(now.saturating_add(SHORTEST_FRESH));
+                tracing::warn!(?owner, code = error.code(), %error, "a consumer's key set could not be fetched");
+            }
+        }
+    }
+
+    /// Fetches and records; returns for how long the answer is fresh.
+    async fn fetch(&self, owner: &KeyOwner, remote: &Remote) -> Result<Duration, RemoteError> {
+        let limits = SetLimits::default();
+        let response = self.http.get(&remote.jwks_uri, limits.bytes, TIMEOUT).await?;
+        let fetched = usable(&parse(&response, &limits)?, self.clock.now());
+        self.record(owner, &remote.jwks_uri, fetched).await?;
+        Ok(response.max_age.unwrap_or(DEFAULT_FRESH).clamp(SHORTEST_FRESH, LONGEST_FRESH))
+    }
+
+    async fn record(&self, owner: &KeyOwner, from: &Url, fetched: Vec<KnownKey>) -> Result<(), ChangeError> {
+        let now = self.clock.now();
+        let changed = |set: &EncryptionKeySet| {
+            let after = after(set, from, fetched.clone(), now)?;
+            (after != set.keys).then_some(after)
+        };
+        // Most answers say what is known: nothing is written for them.
+        if self.directory.key_set(owner).is_none_or(|set| changed(&set).is_none()) {
+            return Ok(());
+        }
+        let recorded = self.directory.update_key_set(owner, |set| {
+            if let Some(keys) = changed(set) {
+                set.keys = keys;
+            }
+            Ok(())
+        });
+        recorded.await.map(drop)
+    }
+}
+
+impl Remote {
+    fn history(&self) -> History {
+        *lock(&self.history)
+    }
+}
+
+impl History {
+    fn is_due(&self, now: Timestamp) -> bool {
+        self.due_at.is_none_or(|due_at| now >= due_at)
+    }
+}
+
+impl RemoteError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Fetch(error) => error.code(),
+            Self::Change(error) => error.code(),
+        }
+    }
+}
+
+/// The keys of `set` after this answer; `None` if the answer is of a source that `set` does not have any more.
+fn after(
+    set: &EncryptionKeySet,
+    from: &Url,
+    fetched: Vec<KnownKey>,
+    now: Timestamp,
+) -> Option<Vec<KnownKey>> {
+    let KeySource::Uri { jwks_uri, admission } = &set.source else { return None };
+    if jwks_uri != from {
+        return None;
+    }
+    let mut keys = carried_over(&set.keys, fetched);
+    match admission {
+        Admission::Approve => {}
+        Admission::Automatic => {
+            for key in &mut keys {
+                key.admitted_at = key.admitted_at.or(Some(now));
+            }
+        }
+    }
+    Some(keys)
+}
+
+fn parse(response: &HttpResponse, limits: &SetLimits) -> Result<JwkSet, FetchError> {
+    if response.status != 200 {
+        return Err(FetchError::Status { status: response.status });
+    }
+    let content_type = response.content_type.as_deref().unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if !matches!(essence.as_str(), "application/jwk-set+json" | "application/json") {
+        return Err(FetchError::ContentType);
+    }
+    Ok(JwkSet::parse(&response.body, limits)?.set)
+}
+
+const REMOTES_KEPT: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Of an answer that does not say how long it is fresh.
+const DEFAULT_FRESH: Duration = Duration::from_secs(10 * 60);
+const SHORTEST_FRESH: Duration = Duration::from_secs(60);
+const LONGEST_FRESH: Duration = Duration::from_secs(60 * 60);
+const LONGEST_STALE: Duration = Duration::from_secs(24 * 60 * 60);
+const REFRESH_EVERY: Duration = Duration::from_secs(60);

@@ -1,0 +1,68 @@
+//! [`Hold`]: why nothing is posted to an endpoint just now.
+//!
+//! A hold comes before the POST: it costs no attempt, counts against nobody, and never turns into a plaintext
+//! delivery. It is visible, and examined again.
+
+use std::fmt;
+
+/// Why an endpoint's deliveries wait.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Hold {
+    /// The endpoint is paused.
+    EndpointPaused,
+    /// No signing key is active: the last one was revoked and no standby is ready.
+    NoSigningKey,
+    /// The endpoint requires sealing, and nobody has given encryption keys for it.
+    NoKeySet,
+    /// There are encryption keys, and none of them can be used.
+    NoUsableKey,
+    /// There are usable encryption keys, and none of them has been admitted.
+    KeyNotAdmitted,
+    /// The consumer's `jwks_uri` has not answered with a usable set for too long.
+    KeySetUnreachable,
+    /// A token could not be made of the event with these keys.
+    SealFailed,
+}
+
+impl Hold {
+    /// A stable code for the API, logs and metrics.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::EndpointPaused => "hold.endpoint_paused",
+            Self::NoSigningKey => "hold.no_signing_key",
+            Self::NoKeySet => "hold.no_key_set",
+            Self::NoUsableKey => "hold.no_usable_key",
+            Self::KeyNotAdmitted => "hold.key_not_admitted",
+            Self::KeySetUnreachable => "hold.key_set_unreachable",
+            Self::SealFailed => "hold.seal_failed",
+        }
+    }
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EndpointPaused => "The endpoint is paused; its deliveries wait until it is resumed.",
+            Self::NoSigningKey => {
+                "There is no active signing key: it was revoked before its successor was ready. \
+                 Deliveries go on when the published standby has been visible for long enough."
+            }
+            Self::NoKeySet => {
+                "The endpoint requires sealing, and neither it nor its consumer has encryption keys. Add a key set."
+            }
+            Self::NoUsableKey => {
+                "The endpoint requires sealing, and none of the known encryption keys can be used. \
+                 Replace them with keys that are fit for encryption."
+            }
+            Self::KeyNotAdmitted => {
+                "The endpoint requires sealing, and no key from the jwks_uri has been admitted. \
+                 Confirm a key's thumbprint with the consumer and admit it."
+            }
+            Self::KeySetUnreachable => {
+                "The endpoint requires sealing, and the jwks_uri has not answered with a usable key set for too long."
+            }
+            Self::SealFailed => "A token could not be made of the event with the present keys.",
+        })
+    }
+}

@@ -1,0 +1,228 @@
+//! The schedule against an oracle: a store of rows, random histories, and what must hold after every step.
+
+mod world;
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use self::world::{ENDPOINTS, How, Step, World, endpoint_id, small};
+use super::*;
+use crate::id::ConsumerId;
+
+fn how() -> impl Strategy<Value = How> {
+    prop_oneof![
+        4 => Just(How::Final),
+        3 => (0..400_i64).prop_map(How::Again),
+        1 => Just(How::Held),
+        1 => Just(How::Left),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let endpoint = || prop_oneof![3 => Just(0), 2 => 0..ENDPOINTS];
+    let which = || 0..8_usize;
+    prop_oneof![
+        8 => (endpoint(), prop_oneof![5 => Just(0), 1 => 0..300_i64]).prop_map(|(endpoint, delay)| Step::Publish { endpoint, delay }),
+        7 => which().prop_map(|which| Step::Announce { which }),
+        1 => which().prop_map(|which| Step::LoseAnnouncement { which }),
+        8 => Just(Step::Claim),
+        6 => (which(), how()).prop_map(|(which, how)| Step::Settle { which, how }),
+        6 => which().prop_map(|which| Step::Done { which }),
+        4 => Just(Step::BeginRead),
+        7 => (which(), prop::bool::weighted(0.1)).prop_map(|(which, fails)| Step::Read { which, fails }),
+        1 => endpoint().prop_map(|endpoint| Step::Hold { endpoint }),
+        2 => endpoint().prop_map(|endpoint| Step::Release { endpoint }),
+        1 => Just(Step::LookAtStore),
+        1 => Just(Step::Discover),
+        1 => Just(Step::Doubtful),
+        1 => Just(Step::NewEpoch),
+        4 => (0..200_i64).prop_map(|millis| Step::Advance { millis }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_500, ..ProptestConfig::default() })]
+
+    /// No history forgets a delivery, makes one twice at once or breaks a limit; the checks are in the world's steps.
+    #[test]
+    fn nothing_is_forgotten_or_made_twice(steps in prop::collection::vec(step(), 1..300)) {
+        let mut world = World::new(small());
+        for step in steps {
+            world.step(step);
+        }
+        // What was announced needs no discovery.
+        for delivery in std::mem::take(&mut world.announcements) {
+            world.announce(delivery);
+        }
+        world.drain(600);
+        let forgotten: Vec<_> = world.live().difference(&world.unannounced).copied().collect();
+        prop_assert!(forgotten.is_empty(), "announced and forgotten: {forgotten:?}");
+        // What was not is found by it.
+        for _ in 0..20 {
+            world.step(Step::LookAtStore);
+            world.step(Step::Discover);
+            world.drain(20);
+        }
+        prop_assert!(world.live().is_empty(), "live and never found");
+        prop_assert_eq!(world.schedule.lanes(), 0);
+        prop_assert_eq!((world.schedule.room.waiting, world.schedule.room.payload_bytes), (0, 0));
+    }
+
+    /// Among consumers that all have work, none has two turns more than another, whatever their numbers are.
+    #[test]
+    fn turns_are_fair(backlogs in prop::collection::vec(prop::collection::vec(30..90_usize, 1..5), 2..5)) {
+        let limits = Limits { in_flight: 3, per_endpoint: 3, lane: 100, ..Limits::default() };
+        let mut world = World::new(limits);
+        let mut consumers = HashMap::new();
+        for (consumer, endpoints) in backlogs.iter().enumerate() {
+            for (n, backlog) in endpoints.iter().enumerate() {
+                for _ in 0..*backlog {
+                    let mut delivery = world.publish(consumer * 10 + n, 0);
+                    world.take(&delivery);
+                    delivery.consumer = ConsumerId::parse(&format!("fair{consumer}")).unwrap();
+                    world.put(delivery.clone());
+                    world.announce(delivery);
+                }
+            }
+            consumers.insert(ConsumerId::parse(&format!("fair{consumer}")).unwrap(), 0_usize);
+        }
+        for _ in 0..consumers.len() * 30 {
+            prop_assert!(world.claim());
+            *consumers.get_mut(&world.flying[0].delivery.consumer).unwrap() += 1;
+            world.settle(0, How::Final);
+            world.done(0);
+        }
+        let (least, most) = (consumers.values().min().unwrap(), consumers.values().max().unwrap());
+        prop_assert!(most - least <= 1, "{consumers:?}");
+    }
+}
+
+#[test]
+fn a_long_backlog_costs_one_lane_and_delays_nobody() {
+    let mut world = World::new(Limits::default());
+    for _ in 0..10_000 {
+        let delivery = world.publish(0, 0);
+        world.announce(delivery);
+    }
+    assert_eq!(world.schedule.room.waiting, world.limits.lane);
+    for n in 0..8 {
+        assert!(world.claim(), "claim {n} of the endpoint");
+    }
+    assert!(!world.claim(), "the endpoint's own limit");
+    let healthy = world.publish(2, 0);
+    world.announce(healthy.clone());
+    assert!(world.claim());
+    assert_eq!(world.flying[8].delivery.id, healthy.id);
+    world.drain(2_000);
+    assert!(world.live().is_empty());
+}
+
+#[test]
+fn what_is_due_first_is_made_first_though_it_is_read_later() {
+    let mut world = World::new(small());
+    let order: Vec<_> = (0..40).map(|n| world.publish(0, n).id).collect();
+    world.step(Step::LookAtStore);
+    world.step(Step::Discover);
+    world.now = Timestamp::from_millis(2_000);
+    let mut made = Vec::new();
+    while made.len() < order.len() {
+        world.reads.extend(world.schedule.next_read(world.now).map(|read| (read, None)));
+        (0..2).for_each(|_| world.read(0, false));
+        while world.claim() {
+            made.push(world.flying[0].delivery.id);
+            world.settle(0, How::Final);
+            world.done(0);
+        }
+    }
+    assert_eq!(made, order);
+}
+
+#[test]
+fn discovery_finds_what_a_busy_lane_has_missed() {
+    let mut world = World::new(small());
+    let missed = world.publish(0, 0);
+    world.now = Timestamp::from_millis(1_001);
+    let announced = world.publish(0, 0);
+    world.announce(announced);
+    assert!(world.claim());
+    world.step(Step::LookAtStore);
+    world.step(Step::Discover);
+    world.step(Step::BeginRead);
+    (0..2).for_each(|_| world.read(0, false));
+    assert!(world.claim());
+    assert_eq!(world.flying[1].delivery.id, missed.id);
+}
+
+#[test]
+fn dead_endpoints_leave_three_quarters_of_the_slots() {
+    let mut world = World::new(Limits { in_flight: 40, ..Limits::default() });
+    for endpoint in 0..30 {
+        for _ in 0..10 {
+            let delivery = world.publish(endpoint, 0);
+            world.announce(delivery);
+        }
+    }
+    // At first nobody knows; after one failure each they are known.
+    for _ in 0..30 {
+        while world.claim() {}
+        while !world.flying.is_empty() {
+            world.settle(0, How::Again(0));
+            world.done(0);
+        }
+    }
+    while world.claim() {}
+    assert_eq!(world.flying.len(), 10);
+    let healthy = world.publish(99, 0);
+    world.announce(healthy.clone());
+    assert!(world.claim());
+    assert_eq!(world.flying.last().unwrap().delivery.id, healthy.id);
+}
+
+#[test]
+fn a_hold_that_was_found_before_the_change_does_not_park_after_it() {
+    let mut world = World::new(small());
+    let delivery = world.publish(0, 0);
+    world.announce(delivery);
+    assert!(world.claim());
+    world.schedule.new_epoch();
+    world.settle(0, How::Held);
+    world.done(0);
+    assert_eq!(world.schedule.holds().count(), 0);
+    assert!(world.claim(), "it is tried again at once");
+    world.settle(0, How::Held);
+    world.done(0);
+    assert_eq!(world.schedule.holds().count(), 1);
+    assert!(!world.claim());
+}
+
+#[test]
+fn a_held_endpoint_is_looked_at_again_from_time_to_time() {
+    let mut world = World::new(small());
+    let delivery = world.publish(0, 0);
+    world.announce(delivery);
+    world.schedule.hold(endpoint_id(0), Hold::NoUsableKey, world.now);
+    assert!(world.schedule.doubtful(world.now).is_empty());
+    for _ in 0..2 {
+        world.now = world.schedule.next_wake().unwrap();
+        assert_eq!(world.schedule.doubtful(world.now), [endpoint_id(0)]);
+        assert!(world.schedule.doubtful(world.now).is_empty());
+    }
+    world.schedule.release(endpoint_id(0), world.now);
+    world.drain(3);
+    assert!(world.live().is_empty());
+}
+
+#[test]
+fn many_lanes_together_stay_within_what_memory_may_hold() {
+    let mut world = World::new(Limits { waiting: 40, lane: 64, ..small() });
+    for endpoint in 0..30 {
+        for _ in 0..64 {
+            let delivery = world.publish(endpoint, 0);
+            world.announce(delivery);
+        }
+    }
+    assert!(world.schedule.room.waiting <= 40 + 30 * world.limits.lane_when_full());
+    world.drain(1_000);
+    assert!(world.live().is_empty());
+}

@@ -1,0 +1,141 @@
+//! From a claimed delivery to a token: the endpoint as it is now, today's keys, the payload.
+//!
+//! Guarantees that an endpoint that asks for sealing gets a token that is sealed to a key of its consumer, or
+//! nothing: every way out of here without a token is an [`Unsealed`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use waxseal_envelope::{Audience, Event, EventId as TokenId, SealError};
+use waxseal_keys::{EncryptionKey, SigningKey};
+
+use super::claim::Claim;
+use super::hold::Hold;
+use super::shared::{Shared, insist};
+use crate::id::{ConsumerId, EndpointId, EventId};
+use crate::model::endpoint::{Endpoint, Protection};
+use crate::model::event::PublishedEvent;
+use crate::publish::read_payload;
+use crate::store::{StoreError, StoredPayload};
+
+/// A token, ready to be posted.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) token: String,
+    pub(super) signing_kid: String,
+    pub(super) encryption_kid: Option<String>,
+}
+
+/// An endpoint that can be posted to, and the keys for it.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    endpoint: Arc<Endpoint>,
+    audience: Audience,
+    signer: SigningKey,
+    recipient: Option<Arc<EncryptionKey>>,
+}
+
+/// Why there is no token.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Unsealed {
+    /// It waits for something that concerns the endpoint.
+    Held(Hold),
+    /// There is no such endpoint any more.
+    EndpointGone,
+    /// The consumer's data key was destroyed, and with it what was to be delivered.
+    Cancelled,
+    /// Of this event no token can be made; the code says why.
+    Refused(&'static str),
+}
+
+/// Makes the token for one attempt.
+pub(super) async fn seal(shared: &Shared, claim: &mut Claim) -> Result<Sealed, Unsealed> {
+    let Prepared { endpoint, audience, signer, recipient } = prepare(shared, claim.delivery.endpoint).await?;
+    let payload = match &claim.payload {
+        Some(payload) => Arc::clone(payload),
+        None => Arc::clone(claim.payload.insert(payload(shared, &claim.delivery).await?)),
+    };
+    let event = Event {
+        issuer: shared.parts.issuer.clone(),
+        audience,
+        id: TokenId::parse(&payload.id.to_string()).expect("an event id is a word of 36 characters"),
+        event_type: payload.event_type.clone(),
+        occurred_at: payload.occurred_at,
+        txn: payload.txn.clone(),
+        data: payload.data.clone(),
+        redelivery_of: None,
+    };
+    let token = waxseal_envelope::seal(&event, &signer, recipient.as_deref(), shared.parts.clock.now())
+        .map_err(|error| unsealed(&error))?;
+    let encryption_kid = recipient.map(|key| key.kid().to_owned());
+    Ok(Sealed { endpoint, token, signing_kid: signer.kid().to_owned(), encryption_kid })
+}
+
+/// Whether an endpoint can be posted to now, and with which keys.
+pub(super) async fn prepare(shared: &Shared, endpoint: EndpointId) -> Result<Prepared, Unsealed> {
+    let endpoint = shared.parts.directory.endpoint(endpoint).ok_or(Unsealed::EndpointGone)?;
+    if !endpoint.is_active() {
+        return Err(Unsealed::Held(Hold::EndpointPaused));
+    }
+    let signer = shared.parts.signing_keys.active().ok_or(Unsealed::Held(Hold::NoSigningKey))?;
+    let recipient = match endpoint.protection {
+        Protection::Signed => None,
+        Protection::Sealed => {
+            Some(shared.parts.consumer_keys.key_for(&endpoint).await.map_err(Unsealed::Held)?)
+        }
+    };
+    Ok(Prepared { audience: endpoint.audience(), endpoint, signer, recipient })
+}
+
+/// The payloads of several events that can be read without trouble; the others are asked for one by one, later.
+pub(super) async fn payloads(
+    shared: &Shared,
+    wanted: Vec<(EventId, ConsumerId)>,
+) -> HashMap<EventId, Arc<PublishedEvent>> {
+    if wanted.is_empty() {
+        return HashMap::new();
+    }
+    let stored = shared.parts.store.payloads(wanted).await.unwrap_or_default();
+    let read = |stored: &StoredPayload| {
+        let key = shared.parts.data_keys.of(&stored.consumer)?;
+        read_payload(stored, &key).ok().map(|event| (stored.event, Arc::new(event)))
+    };
+    stored.iter().filter_map(read).collect()
+}
+
+/// The payload of one delivery, which must be there.
+async fn payload(
+    shared: &Shared,
+    delivery: &crate::model::delivery::LiveDelivery,
+) -> Result<Arc<PublishedEvent>, Unsealed> {
+    let key = shared.parts.data_keys.of(&delivery.consumer).ok_or(Unsealed::Cancelled)?;
+    let stored = insist("payload", || async {
+        match shared.parts.store.payloads(vec![(delivery.event, delivery.consumer.clone())]).await {
+            Err(StoreError::Corrupt { what }) => Ok(Err(what)),
+            Ok(stored) => Ok(Ok(stored)),
+            Err(error) => Err(error),
+        }
+    })
+    .await;
+    let code = match stored.as_deref().map(<[StoredPayload]>::first) {
+        Ok(Some(stored)) => match read_payload(stored, &key) {
+            Ok(event) => return Ok(Arc::new(event)),
+            Err(error) => error.code(),
+        },
+        Ok(None) => "payload.missing",
+        Err(_) => "payload.corrupt",
+    };
+    tracing::error!(delivery = %delivery.id, event = %delivery.event, code, "a payload cannot be read");
+    Err(Unsealed::Refused(code))
+}
+
+/// What is wrong with the event ends its delivery; what is wrong with a key holds the endpoint.
+fn unsealed(error: &SealError) -> Unsealed {
+    match error {
+        SealError::Txn | SealError::Time { .. } | SealError::EventType | SealError::TooLong { .. } => {
+            Unsealed::Refused(error.code())
+        }
+        _ => Unsealed::Held(Hold::SealFailed),
+    }
+}

@@ -1,0 +1,185 @@
+//! What an attempt came to, written down: one fenced write with everything that follows from it.
+//!
+//! Guarantees that the write is repeated until the store has it or says that it is stale. While that takes, the
+//! delivery stays in flight: it was posted, and only a crash may post it again.
+
+use std::time::Duration;
+
+use waxseal_keys::Timestamp;
+
+use super::claim::{Claim, End};
+use super::hold::Hold;
+use super::limits::Standing;
+use super::post::{Answer, PostError};
+use super::shared::{Shared, insist};
+use super::verdict::{Verdict, result_code};
+use crate::directory::PauseEdit;
+use crate::model::delivery::{Attempt, DeliveryState, LiveDelivery};
+use crate::store::{Outcome, Settled, Settlement};
+
+/// One POST, as it went.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) started_at: Timestamp,
+    pub(super) ended_at: Timestamp,
+    pub(super) signing_kid: String,
+    pub(super) encryption_kid: Option<String>,
+    pub(super) report: Result<Answer, PostError>,
+}
+
+/// Settles an attempt as the verdict says.
+pub(super) async fn settle(shared: &Shared, claim: &Claim, record: Record, verdict: Verdict) -> End {
+    let (outcome, result) = match verdict {
+        Verdict::Delivered => (Outcome::Final(DeliveryState::Delivered), "delivered"),
+        Verdict::Retry { at, .. } => (Outcome::Again { due_at: at }, "retry"),
+        Verdict::Exhausted { .. } => (Outcome::Final(DeliveryState::Exhausted), "exhausted"),
+        Verdict::Expired => (Outcome::Final(DeliveryState::Expired), "expired"),
+        Verdict::Refused { .. } => (Outcome::Final(DeliveryState::Refused), "refused"),
+        Verdict::Cancelled => (Outcome::Final(DeliveryState::Cancelled), "cancelled"),
+        Verdict::PauseEndpoint { at, .. } => (Outcome::Again { due_at: at }, "paused"),
+        Verdict::Released => return End::Left,
+    };
+    let took = record.ended_at.duration_since(record.started_at);
+    let pause = begin_pause(shared, claim, verdict, record.ended_at).await;
+    let standing = standing(verdict, took);
+    tell(claim, &record, result, took);
+    let settlement = Settlement {
+        delivery: claim.delivery.clone(),
+        outcome,
+        at: record.ended_at,
+        changes: pause.as_ref().map(PauseEdit::changes).unwrap_or_default(),
+        attempt: Some(attempt(shared, claim, record, outcome, took)),
+    };
+    let attempts_made = claim.delivery.attempts_made.saturating_add(1);
+    match write(shared, settlement).await {
+        Settled::Recorded => {}
+        Settled::Stale => return End::Left,
+    }
+    metrics::counter!("waxseal_deliveries_total", "result" => result).increment(1);
+    let hold = pause.map(|pause| {
+        pause.adopt();
+        Hold::EndpointPaused
+    });
+    match outcome {
+        Outcome::Final(_) => End::Final(standing),
+        Outcome::Again { due_at } => {
+            let delivery = LiveDelivery { due_at, attempts_made, ..claim.delivery.clone() };
+            End::Again { delivery, standing, hold }
+        }
+    }
+}
+
+/// Ends a delivery of which nothing can be posted; with a code, that is on record as an attempt without a POST.
+pub(super) async fn settle_without_post(
+    shared: &Shared,
+    claim: &Claim,
+    state: DeliveryState,
+    code: Option<&'static str>,
+) -> End {
+    let at = shared.parts.clock.now();
+    let attempt = code.map(|code| Attempt {
+        number: claim.delivery.attempts_made.saturating_add(1),
+        started_at: at,
+        duration_ms: 0,
+        status: None,
+        result: code.to_owned(),
+        signing_kid: String::new(),
+        encryption_kid: None,
+        excerpt: Vec::new(),
+        next_at: None,
+    });
+    let outcome = Outcome::Final(state);
+    let settlement =
+        Settlement { delivery: claim.delivery.clone(), attempt, outcome, at, changes: Vec::new() };
+    match write(shared, settlement).await {
+        Settled::Recorded => {
+            let result = if state == DeliveryState::Refused { "refused" } else { "cancelled" };
+            metrics::counter!("waxseal_deliveries_total", "result" => result).increment(1);
+            End::Final(claim.standing)
+        }
+        Settled::Stale => End::Left,
+    }
+}
+
+async fn write(shared: &Shared, settlement: Settlement) -> Settled {
+    let settled = insist("settle", || shared.parts.store.settle(settlement.clone())).await;
+    if settled == Settled::Stale {
+        let delivery = &settlement.delivery;
+        tracing::info!(delivery = %delivery.id, endpoint = %delivery.endpoint, "somebody else settled it meanwhile");
+        metrics::counter!("waxseal_deliveries_total", "result" => "stale").increment(1);
+    }
+    settled
+}
+
+/// The pause that a verdict asks for, unless the endpoint is paused or gone already.
+async fn begin_pause<'a>(
+    shared: &'a Shared,
+    claim: &Claim,
+    verdict: Verdict,
+    now: Timestamp,
+) -> Option<PauseEdit<'a>> {
+    let Verdict::PauseEndpoint { reason, .. } = verdict else { return None };
+    let (directory, id) = (&shared.parts.directory, claim.delivery.endpoint);
+    directory.endpoint(id).filter(|endpoint| endpoint.is_active())?;
+    match directory.begin_pause(id, reason, now).await {
+        Ok(pause) => Some(pause),
+        Err(error) => {
+            tracing::warn!(endpoint = %id, code = error.code(), "the endpoint cannot be paused");
+            None
+        }
+    }
+}
+
+fn attempt(shared: &Shared, claim: &Claim, record: Record, outcome: Outcome, took: Duration) -> Attempt {
+    let number = claim.delivery.attempts_made.saturating_add(1);
+    let result = result_code(&record.report).to_owned();
+    let (status, excerpt) = match record.report {
+        Ok(answer) => (Some(answer.status), answer.excerpt),
+        Err(_) => (None, Vec::new()),
+    };
+    let key = shared.parts.data_keys.of(&claim.delivery.consumer).filter(|_| !excerpt.is_empty());
+    let context = || format!("attempt|{}|{number}", claim.delivery.id);
+    Attempt {
+        number,
+        started_at: record.started_at,
+        duration_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
+        status,
+        result,
+        signing_kid: record.signing_kid,
+        encryption_kid: record.encryption_kid,
+        excerpt: key.map(|key| key.encrypt(context().as_bytes(), &excerpt)).unwrap_or_default(),
+        next_at: match outcome {
+            Outcome::Final(_) => None,
+            Outcome::Again { due_at } => Some(due_at),
+        },
+    }
+}
+
+fn standing(verdict: Verdict, took: Duration) -> Standing {
+    let failed = matches!(verdict, Verdict::Retry { .. } | Verdict::Exhausted { .. } | Verdict::Expired);
+    if failed || took > SLOW { Standing::Struggling } else { Standing::Sound }
+}
+
+/// Ids, codes, status and time; never a URL, a payload or a token.
+fn tell(claim: &Claim, record: &Record, result: &'static str, took: Duration) {
+    let LiveDelivery { id, event, endpoint, attempts_made, due_at, .. } = &claim.delivery;
+    metrics::histogram!("waxseal_attempt_seconds").record(took.as_secs_f64());
+    if result == "delivered" {
+        if *attempts_made == 0 {
+            let since = record.ended_at.duration_since(*due_at);
+            metrics::histogram!("waxseal_publish_to_delivered_seconds").record(since.as_secs_f64());
+        }
+        tracing::debug!(delivery = %id, %event, %endpoint, ms = took.as_millis(), "delivered");
+        return;
+    }
+    let (attempt, code) = (attempts_made.saturating_add(1), result_code(&record.report));
+    let status = record.report.as_ref().ok().map(|answer| answer.status);
+    tracing::info!(delivery = %id, %event, %endpoint, attempt, code, status, result, ms = took.as_millis(), "not delivered");
+    let skew = record.report.as_ref().ok().and_then(|answer| answer.clock_skew_at(record.ended_at));
+    if let Some(skew) = skew {
+        tracing::warn!(%endpoint, seconds = skew.as_secs(), "the receiver's clock differs from ours");
+    }
+}
+
+/// An endpoint that takes longer than this shares the slots of those that fail.
+const SLOW: Duration = Duration::from_secs(5);

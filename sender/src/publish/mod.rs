@@ -1,0 +1,322 @@
+//! Accepts events: the first two of the six verbs, publish and fan out.
+//!
+//! Relies on the [`Directory`] for who receives, on the [`Store`] for keeping, and on the engine for the rest.
+//! Guarantees that an event that was accepted is on disk with all of its deliveries, that nothing of an event that was
+//! refused is, that the content is encrypted before it leaves this module, and that the engine hears of every new
+//! delivery even if the caller has gone away in the meantime.
+//!
+//! **Idempotency.** The publisher's own `id`, or else the idempotency key of its request, makes a repetition known for
+//! [`REMEMBERED`]: the same content is answered with the event that was accepted first, other content is refused.
+//! Where both are given the `id` decides, since it names the event and not the request. Keys are shared by everybody
+//! who may publish to everyone, and apart for each token that is bound to a consumer.
+
+mod idempotency;
+pub mod payload;
+mod redeliver;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use waxseal_envelope::{Data, EventType, MAX_TXN};
+use waxseal_keys::DataKey;
+use waxseal_keys::{Clock, Timestamp};
+
+use crate::data_keys::DataKeys;
+use crate::directory::{ChangeError, Directory, To};
+use crate::engine::{Arrival, EngineHandle};
+use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
+use crate::model::delivery::LiveDelivery;
+use crate::model::endpoint::Endpoint;
+use crate::model::event::PublishedEvent;
+use crate::store::{Accepted, DeliveryFilter, NewDelivery, NewEvent, Store, StoreError};
+
+pub use self::idempotency::{IdempotencyKey, IdempotencyKeyError};
+pub use self::payload::{PayloadError, SealedPayload, read_payload};
+pub use self::redeliver::RedeliverError;
+
+/// Whoever makes deliveries, as publishing needs to know them.
+pub trait Arrivals: Debug + Send + Sync {
+    /// Takes deliveries that are on disk. Must not block; what it drops it must find in the store later.
+    fn arrived(&self, arrivals: Vec<Arrival>);
+}
+
+impl Arrivals for EngineHandle {
+    fn arrived(&self, arrivals: Vec<Arrival>) {
+        Self::arrived(self, arrivals);
+    }
+}
+
+/// An event that somebody wants to publish.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// Its type, which must be declared.
+    pub event_type: EventType,
+    /// What it says.
+    pub data: Data,
+    /// Whom it is for.
+    pub to: To,
+    /// The publisher's own id: travels as `txn` and makes a repetition known.
+    pub id: Option<String>,
+    /// When it happened.
+    pub occurred_at: Option<Timestamp>,
+    /// Makes a repetition of the same request known.
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// The consumer to which the publisher is bound, if it is.
+    pub publisher: Option<ConsumerId>,
+}
+
+/// An event that was accepted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Published {
+    /// Its id.
+    pub event: EventId,
+    /// Its deliveries.
+    pub deliveries: Vec<PublishedDelivery>,
+    /// Whether it had been accepted before; then these are the deliveries of that time, and redeliveries since.
+    pub replayed: bool,
+}
+
+/// One delivery of an event that was accepted.
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
+pub struct PublishedDelivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// To whom.
+    pub consumer: ConsumerId,
+    /// Where to.
+    pub endpoint: EndpointId,
+}
+
+/// Why an event was not accepted. Nothing of it was kept.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// A field says something that it cannot say.
+    #[error("{field}: {detail}")]
+    Refused {
+        /// The field, as the API names it.
+        field: &'static str,
+        /// What is wrong and what was expected.
+        detail: String,
+    },
+    /// The same id or idempotency key was used for another event.
+    #[error("the same {field} was used before for other content, as event {event}")]
+    Conflict {
+        /// Which of the two, as the API names it.
+        field: &'static str,
+        /// The event that was accepted then.
+        event: EventId,
+    },
+    /// The store failed. If it is not known whether the event was kept, a repetition with the same id will tell.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The process is ending.
+    #[error("the process is ending")]
+    Ending,
+}
+
+impl PublishError {
+    /// A stable code for logs and metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Refused { .. } => "publish.refused",
+            Self::Conflict { .. } => "publish.conflict",
+            Self::Store(error) => error.code(),
+            Self::Ending => "publish.ending",
+        }
+    }
+}
+
+/// Accepts events.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    store: Arc<dyn Store>,
+    directory: Arc<Directory>,
+    data_keys: Arc<DataKeys>,
+    engine: Arc<dyn Arrivals>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Publisher {
+    /// A publisher over these parts.
+    pub fn new(
+        store: Arc<dyn Store>,
+        directory: Arc<Directory>,
+        data_keys: Arc<DataKeys>,
+        engine: Arc<dyn Arrivals>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { store, directory, data_keys, engine, clock }
+    }
+
+    /// Accepts an event and fans it out. When this returns it is on disk.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing was kept.
+    pub async fn publish(&self, publication: Publication) -> Result<Published, PublishError> {
+        let now = self.clock.now();
+        check(&publication, now)?;
+        let endpoints = self.directory.fan_out(&publication.event_type, &publication.to).map_err(refused)?;
+        let identified_by = if publication.id.is_some() { "id" } else { "Idempotency-Key" };
+        let idempotency = idempotency::idempotency(&publication, &self.data_keys.system(), now);
+
+        let id = EventId::generate(now);
+        let Publication { event_type, data, id: txn, occurred_at, .. } = publication;
+        let event = PublishedEvent { id, event_type, occurred_at, txn, data };
+        let payload = SealedPayload::seal(&event);
+        let mut accepted = FannedOut::default();
+        for endpoint in endpoints {
+            // A consumer without a data key is one that is being erased: nothing new is kept for it.
+            if let Some(key) = self.data_keys.of(&endpoint.consumer) {
+                accepted.add(&endpoint, &payload, &key, now);
+            }
+        }
+        let deliveries = accepted.deliveries;
+        let answer = deliveries.iter().map(PublishedDelivery::of).collect();
+        let new = NewEvent {
+            id,
+            accepted_at: now,
+            event_type: event.event_type.as_str().to_owned(),
+            sealed: payload.into_sealed(),
+            wrapped_keys: accepted.wrapped_keys.into_iter().collect(),
+            deliveries,
+            idempotency,
+        };
+        match self.keep(new, Arc::new(event)).await? {
+            Accepted::New => Ok(Published { event: id, deliveries: answer, replayed: false }),
+            Accepted::Replayed(event) => {
+                Ok(Published { event, deliveries: self.deliveries_of(event).await?, replayed: true })
+            }
+            Accepted::Conflict(event) => Err(PublishError::Conflict { field: identified_by, event }),
+        }
+    }
+
+    /// Writes the event and tells the engine, as one task of its own: if the caller is dropped while the store
+    /// commits, the engine still hears of what was committed.
+    async fn keep(&self, new: NewEvent, event: Arc<PublishedEvent>) -> Result<Accepted, PublishError> {
+        let (store, engine) = (Arc::clone(&self.store), Arc::clone(&self.engine));
+        let task = async move {
+            let arrivals = new.deliveries.iter().map(|delivery| Arrival {
+                delivery: live(delivery, event.id),
+                payload: Some(Arc::clone(&event)),
+            });
+            let arrivals: Vec<_> = arrivals.collect();
+            let accepted = store.accept(new).await?;
+            if accepted == Accepted::New && !arrivals.is_empty() {
+                engine.arrived(arrivals);
+            }
+            Ok::<_, StoreError>(accepted)
+        };
+        match tokio::spawn(task).await {
+            Ok(accepted) => Ok(accepted?),
+            Err(_) => Err(PublishError::Ending),
+        }
+    }
+
+    /// The deliveries of an event, oldest first.
+    async fn deliveries_of(&self, event: EventId) -> Result<Vec<PublishedDelivery>, StoreError> {
+        let mut found = Vec::new();
+        let mut before = None;
+        loop {
+            let filter =
+                DeliveryFilter { event: Some(event), before, limit: PAGE, ..DeliveryFilter::default() };
+            let page = self.store.deliveries(filter).await?;
+            before = page.last().map(|delivery| delivery.id);
+            let full = page.len() >= usize::try_from(PAGE).unwrap_or(usize::MAX);
+            found.extend(page.into_iter().map(|delivery| PublishedDelivery {
+                id: delivery.id,
+                consumer: delivery.consumer,
+                endpoint: delivery.endpoint,
+            }));
+            if !full {
+                found.reverse();
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// Who receives, and the payload's key for each of them.
+#[derive(Debug, Default)]
+struct FannedOut {
+    deliveries: Vec<NewDelivery>,
+    wrapped_keys: BTreeMap<ConsumerId, Vec<u8>>,
+}
+
+impl FannedOut {
+    fn add(&mut self, endpoint: &Endpoint, payload: &SealedPayload, key: &DataKey, now: Timestamp) {
+        if !self.wrapped_keys.contains_key(&endpoint.consumer) {
+            let wrapped = payload.wrap_for(&endpoint.consumer, key);
+            self.wrapped_keys.insert(endpoint.consumer.clone(), wrapped);
+        }
+        self.deliveries.push(NewDelivery {
+            id: DeliveryId::generate(now),
+            endpoint: endpoint.id,
+            consumer: endpoint.consumer.clone(),
+            due_at: now,
+        });
+    }
+}
+
+impl PublishedDelivery {
+    fn of(delivery: &NewDelivery) -> Self {
+        Self { id: delivery.id, consumer: delivery.consumer.clone(), endpoint: delivery.endpoint }
+    }
+}
+
+/// Whether a text can be a publisher's own id: what `txn` can carry.
+///
+/// # Errors
+/// What was expected.
+pub fn check_id(id: &str) -> Result<(), String> {
+    if (1..=MAX_TXN).contains(&id.len()) && !id.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(format!("expected 1 to {MAX_TXN} bytes without control characters"))
+}
+
+fn check(publication: &Publication, now: Timestamp) -> Result<(), PublishError> {
+    let refuse = |field, detail| Err(PublishError::Refused { field, detail });
+    if let Some(Err(detail)) = publication.id.as_deref().map(check_id) {
+        return refuse("id", detail);
+    }
+    let latest = now.saturating_add(MAX_AHEAD);
+    match publication.occurred_at {
+        Some(at) if at < Timestamp::from_seconds(0) || at > latest => {
+            refuse("occurred_at", "expected a time from 1970 on, and at most one day ahead".to_owned())
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn refused(error: ChangeError) -> PublishError {
+    match error {
+        // One consumer can be given in two ways; the words say which one it is about.
+        ChangeError::Invalid { field: "to.consumers", detail } => {
+            PublishError::Refused { field: "to", detail }
+        }
+        ChangeError::Invalid { field, detail } => PublishError::Refused { field, detail },
+        ChangeError::Store(error) => PublishError::Store(error),
+        other => PublishError::Refused { field: "to", detail: other.to_string() },
+    }
+}
+
+fn live(delivery: &NewDelivery, event: EventId) -> LiveDelivery {
+    LiveDelivery {
+        id: delivery.id,
+        event,
+        endpoint: delivery.endpoint,
+        consumer: delivery.consumer.clone(),
+        due_at: delivery.due_at,
+        attempts_made: 0,
+    }
+}
+
+/// How long an id or idempotency key is remembered.
+pub const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
+/// How far in the future an event may say that it happened: time zones and skewed clocks, not plans.
+const MAX_AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
+/// Deliveries read at once when an answer is repeated.
+const PAGE: u32 = 500;

@@ -1,0 +1,345 @@
+//! The sender's signing keys: a [`KeyRing`] that is kept in the store and published.
+//!
+//! Relies on the ring for the order of states and on [`KeyRecords::save_ring`] being compare-and-set. Guarantees that
+//! a change of the ring is on disk before it is seen, that only one of two changes made at once is kept and the other
+//! made again on top of it, and that a standby's waiting begins only once it is both on disk and published. The record
+//! is encrypted under the key-encryption key.
+//!
+//! One node publishes today, so "every node publishes it" is when this one does.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::{Mutex, Notify, watch};
+use waxseal_jwks::JwkSet;
+use waxseal_jwks::publish::PublishedKeys;
+use waxseal_keys::{
+    Clock, GenerateError, KeyRing, KeyState, RevokeError, RingEntry, RingPolicy, RingRecord, RingRecordError,
+    RotateError, SignatureAlgorithm, SigningKey, Timestamp, VaultError, generate_signing_key,
+};
+
+use crate::data_keys::DataKeys;
+use crate::store::{KeyRecords, StoreError};
+
+/// The signing keys of this sender.
+#[derive(Debug)]
+pub struct SigningKeys {
+    store: Arc<dyn KeyRecords>,
+    data_keys: Arc<DataKeys>,
+    policy: RingPolicy,
+    alg: SignatureAlgorithm,
+    clock: Arc<dyn Clock>,
+    /// What is on disk, as far as we know. Readers take the lock for the length of a clone.
+    kept: RwLock<Arc<Kept>>,
+    /// Held by whoever changes the ring.
+    changing: Mutex<()>,
+    /// Counts the changes of the key that signs.
+    active_changes: watch::Sender<u64>,
+    changed: Notify,
+}
+
+/// A ring as it is on disk.
+#[derive(Debug)]
+struct Kept {
+    version: u64,
+    ring: KeyRing,
+    /// The key that signed when this was first seen. Asking the ring later would find a standby that has become ready
+    /// since, and miss the change.
+    active_kid: Option<String>,
+}
+
+impl Kept {
+    fn at(now: Timestamp, version: u64, ring: KeyRing) -> Self {
+        let active_kid = ring.active_at(now).map(|key| key.kid().to_owned());
+        Self { version, ring, active_kid }
+    }
+}
+
+/// Why the signing keys were not opened or not changed. Nothing of the change was kept, unless the store says that it
+/// does not know.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SigningKeysError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The record does not open under the key-encryption key that was given.
+    #[error("the signing keys in the store do not open with this key-encryption key")]
+    Sealed(#[source] VaultError),
+    /// The record is not a ring.
+    #[error(transparent)]
+    Record(#[from] RingRecordError),
+    /// No key could be made.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+    /// There is no standby that may sign.
+    #[error(transparent)]
+    Rotate(#[from] RotateError),
+    /// There is no such key.
+    #[error(transparent)]
+    Revoke(#[from] RevokeError),
+    /// Others kept changing the ring.
+    #[error("the signing keys are being changed by others; try again")]
+    Contended,
+    /// The process is ending.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl SigningKeysError {
+    /// A stable code for logs and problem details.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Store(error) => error.code(),
+            Self::Sealed(error) => error.code(),
+            Self::Record(error) => error.code(),
+            Self::Generate(error) => error.code(),
+            Self::Rotate(error) => error.code(),
+            Self::Revoke(error) => error.code(),
+            Self::Contended => "signing_keys.contended",
+            Self::Interrupted => "signing_keys.interrupted",
+        }
+    }
+}
+
+impl SigningKeys {
+    /// Opens the ring in the store; makes one, whose first key signs at once, if there is none. `alg` is of keys that
+    /// are made from now on.
+    ///
+    /// # Errors
+    /// If the store fails, or the ring does not open.
+    pub async fn open(
+        store: Arc<dyn KeyRecords>,
+        data_keys: Arc<DataKeys>,
+        policy: RingPolicy,
+        alg: SignatureAlgorithm,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, SigningKeysError> {
+        let kept = match load(store.as_ref(), &data_keys, policy, clock.now()).await? {
+            Some(kept) => kept,
+            None => create(store.as_ref(), &data_keys, policy, alg, clock.now()).await?,
+        };
+        let keys = Arc::new(Self {
+            store,
+            data_keys,
+            policy,
+            alg,
+            clock,
+            kept: RwLock::new(Arc::new(kept)),
+            changing: Mutex::new(()),
+            active_changes: watch::Sender::new(0),
+            changed: Notify::new(),
+        });
+        keys.advance().await?;
+        Ok(keys)
+    }
+
+    /// The key that signs now. `None`: it was revoked and no standby is ready.
+    pub fn active(&self) -> Option<SigningKey> {
+        self.kept().ring.active_at(self.clock.now()).cloned()
+    }
+
+    /// Every key that is remembered, oldest first.
+    pub fn entries(&self) -> Vec<RingEntry> {
+        self.kept().ring.entries().to_vec()
+    }
+
+    /// Counts up whenever another key, or none, is the one that signs.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.active_changes.subscribe()
+    }
+
+    /// Lets the standby sign from now on.
+    ///
+    /// # Errors
+    /// [`SigningKeysError::Rotate`] if no standby has been published for long enough.
+    pub async fn rotate(&self) -> Result<(), SigningKeysError> {
+        self.change(|ring, now| Ok(!ring.rotate(now)?.is_empty())).await?;
+        self.follow_up().await;
+        Ok(())
+    }
+
+    /// Withdraws a key at once. If it is the one that signs and no standby is ready, nothing signs until one is.
+    ///
+    /// # Errors
+    /// [`SigningKeysError::Revoke`] if there is no such key.
+    pub async fn revoke(&self, kid: &str) -> Result<(), SigningKeysError> {
+        self.change(|ring, now| Ok(!ring.revoke(kid, now)?.is_empty())).await?;
+        self.follow_up().await;
+        Ok(())
+    }
+
+    /// Does what is due: activates, retires, makes a standby, and begins its waiting.
+    ///
+    /// # Errors
+    /// If the store or the making of a key fails. It is safe to call again.
+    pub async fn advance(&self) -> Result<(), SigningKeysError> {
+        self.roll().await?;
+        // What the lines above have shown is on disk and in every answer of the JWKS from here on.
+        self.change(|ring, now| {
+            let waiting =
+                |entry: &&RingEntry| entry.state() == KeyState::Pending && entry.published_since().is_none();
+            let kids: Vec<_> =
+                ring.entries().iter().filter(waiting).map(|entry| entry.kid().to_owned()).collect();
+            let mut changed = false;
+            for kid in kids {
+                changed |= ring.mark_published(&kid, now);
+            }
+            Ok(changed)
+        })
+        .await
+    }
+
+    /// Keeps the ring going until `stop` says so.
+    pub async fn maintain(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        loop {
+            let pause = match self.advance().await {
+                Ok(()) => self.until_next_change(),
+                Err(error) => {
+                    tracing::warn!(code = error.code(), %error, "the signing keys could not be maintained");
+                    AFTER_FAILURE
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.changed.notified() => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+
+    /// What a change by hand leaves to be done. The change itself stands whether this succeeds or not.
+    async fn follow_up(&self) {
+        if let Err(error) = self.advance().await {
+            tracing::warn!(code = error.code(), %error, "no standby signing key could be made yet");
+        }
+        self.changed.notify_one();
+    }
+
+    /// Rolls the ring on a thread that may be kept busy: making an RSA key takes seconds.
+    async fn roll(&self) -> Result<(), SigningKeysError> {
+        let _changing = self.changing.lock().await;
+        for _ in 0..ROUNDS {
+            let (kept, now, alg) = (self.kept(), self.clock.now(), self.alg);
+            let mut ring = kept.ring.clone();
+            let rolled = tokio::task::spawn_blocking(move || {
+                let changes = ring.roll(now, &mut || generate_signing_key(alg))?;
+                Ok::<_, GenerateError>((ring, changes))
+            });
+            let (ring, changes) = rolled.await.map_err(|_| SigningKeysError::Interrupted)??;
+            if changes.is_empty() || self.keep(kept.version, ring).await? {
+                return Ok(());
+            }
+        }
+        Err(SigningKeysError::Contended)
+    }
+
+    /// Makes a change on top of what is on disk. `edit` says whether it changed anything.
+    async fn change(
+        &self,
+        edit: impl Fn(&mut KeyRing, Timestamp) -> Result<bool, SigningKeysError>,
+    ) -> Result<(), SigningKeysError> {
+        let _changing = self.changing.lock().await;
+        for _ in 0..ROUNDS {
+            let kept = self.kept();
+            let mut ring = kept.ring.clone();
+            if !edit(&mut ring, self.clock.now())? || self.keep(kept.version, ring).await? {
+                return Ok(());
+            }
+        }
+        Err(SigningKeysError::Contended)
+    }
+
+    /// Writes the ring and shows it; or, if somebody else was faster, shows theirs and says no.
+    async fn keep(&self, expected: u64, ring: KeyRing) -> Result<bool, SigningKeysError> {
+        if save(self.store.as_ref(), &self.data_keys, expected, &ring).await? {
+            self.show(Kept::at(self.clock.now(), expected + 1, ring));
+            return Ok(true);
+        }
+        let now = self.clock.now();
+        if let Some(theirs) = load(self.store.as_ref(), &self.data_keys, self.policy, now).await? {
+            self.show(theirs);
+        }
+        Ok(false)
+    }
+
+    fn show(&self, kept: Kept) {
+        let kept = Arc::new(kept);
+        let before = {
+            let mut shown = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *shown, kept.clone())
+        };
+        if before.active_kid != kept.active_kid {
+            self.active_changes.send_modify(|count| *count += 1);
+        }
+    }
+
+    fn kept(&self) -> Arc<Kept> {
+        self.kept.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn until_next_change(&self) -> Duration {
+        let next = self.kept().ring.next_change_at();
+        let pause = next.map_or(LONGEST_PAUSE, |at| at.duration_since(self.clock.now()));
+        pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+    }
+}
+
+impl PublishedKeys for SigningKeys {
+    fn published(&self) -> JwkSet {
+        JwkSet::new(self.kept().ring.published_at(self.clock.now()))
+    }
+}
+
+async fn load(
+    store: &dyn KeyRecords,
+    data_keys: &DataKeys,
+    policy: RingPolicy,
+    now: Timestamp,
+) -> Result<Option<Kept>, SigningKeysError> {
+    let Some(record) = store.ring().await? else { return Ok(None) };
+    let json = data_keys.kek().decrypt(CONTEXT, &record.sealed).map_err(SigningKeysError::Sealed)?;
+    let ring = KeyRing::from_record(&RingRecord::from_json(&json)?, policy)?;
+    Ok(Some(Kept::at(now, record.version, ring)))
+}
+
+async fn save(
+    store: &dyn KeyRecords,
+    data_keys: &DataKeys,
+    expected: u64,
+    ring: &KeyRing,
+) -> Result<bool, SigningKeysError> {
+    let sealed = data_keys.kek().encrypt(CONTEXT, &ring.to_record().to_json());
+    Ok(store.save_ring(expected, sealed).await?)
+}
+
+/// Makes the first ring. Of two that are made at once the store keeps the first, and both callers get that one.
+async fn create(
+    store: &dyn KeyRecords,
+    data_keys: &DataKeys,
+    policy: RingPolicy,
+    alg: SignatureAlgorithm,
+    now: Timestamp,
+) -> Result<Kept, SigningKeysError> {
+    let first = tokio::task::spawn_blocking(move || generate_signing_key(alg));
+    let first = first.await.map_err(|_| SigningKeysError::Interrupted)??;
+    let ring = KeyRing::new(policy, first, now);
+    if save(store, data_keys, 0, &ring).await? {
+        return Ok(Kept::at(now, 1, ring));
+    }
+    load(store, data_keys, policy, now).await?.ok_or(SigningKeysError::Contended)
+}
+
+/// What the record is bound to under the key-encryption key.
+const CONTEXT: &[u8] = b"ring";
+
+/// How often a change is made again on top of somebody else's before its caller is told.
+const ROUNDS: usize = 8;
+
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// Waits for a clock that is behind do not become a busy loop.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// A wall clock can be put forward while we sleep.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
