@@ -1,5 +1,6 @@
 //! Sends webhooks that are signed for one consumer and, if it wants, sealed so that only it can read them.
 
+pub mod api;
 pub mod consumer_keys;
 pub mod data_keys;
 pub mod directory;

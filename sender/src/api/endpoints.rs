@@ -1,0 +1,228 @@
+//! `/v1/endpoints`: where consumers receive.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde_json::Value;
+use waxseal_envelope::EventType;
+
+use super::auth::{Allowed, ToManage, ToRead};
+use super::encryption_keys::NewKeys;
+use super::input::{Fields, Refused};
+use super::problem::Problem;
+use super::request::{Input, Name, NoInput, NoQuery, Query};
+use super::{Api, Caller, read, show};
+use crate::id::{ConsumerId, EndpointId};
+use crate::model::encryption_keys::KeyOwner;
+use crate::model::endpoint::{Endpoint, EndpointStatus, PauseReason, Subscription};
+use crate::model::token::Scope;
+
+pub(super) async fn create(
+    State(api): State<Api>,
+    caller: Allowed<ToManage>,
+    Input(mut fields): Input,
+) -> Result<Response, Problem> {
+    if fields.has("encryption_keys") {
+        caller.require(Scope::ConsumerKeys)?;
+    }
+    let now = api.clock.now();
+    let consumer = consumer(&caller, &mut fields);
+    let url = fields.required("url", |value| read::target_url(value, &api.egress));
+    let event_types = subscription(&mut fields);
+    let protection = fields.required("protection", read::protection);
+    let audience = fields.optional("audience", read::audience);
+    let description = fields.optional("description", read::description);
+    let keys = fields.object("encryption_keys", |keys| NewKeys::read(keys, &api.egress, now));
+    let event_types = match event_types {
+        Ok(None) => Err(fields.refuse("event_types", "this field is required, as an array")),
+        Ok(Some(event_types)) => Ok(event_types),
+        Err(refused) => Err(refused),
+    };
+    fields.finish()?;
+    let endpoint = Endpoint {
+        id: EndpointId::generate(now),
+        consumer: consumer?,
+        url: url?,
+        event_types: event_types?,
+        audience: audience?,
+        protection: protection?,
+        description: description?,
+        status: EndpointStatus::Active,
+        created_at: now,
+    };
+    let owner = KeyOwner::Endpoint(endpoint.consumer.clone(), endpoint.id);
+    let keys = keys?.map(|keys| keys.into_set(owner, None));
+    let created = api.directory.create_endpoint(endpoint, keys).await?;
+    Ok((StatusCode::CREATED, Json(show::endpoint(&created, None))).into_response())
+}
+
+pub(super) async fn list(
+    State(api): State<Api>,
+    caller: Allowed<ToRead>,
+    mut query: Query,
+) -> Result<Json<Value>, Problem> {
+    let limit = query.limit();
+    let after = query.optional("after", EndpointId::parse);
+    let consumer = query.optional("consumer", ConsumerId::parse);
+    query.finish()?;
+    let consumer = consumer.or_else(|| caller.bound_to().cloned());
+    let hidden = consumer.as_ref().is_some_and(|consumer| !caller.may_see(consumer));
+    let mut found =
+        if hidden { Vec::new() } else { api.directory.endpoints(consumer.as_ref(), after, limit + 1) };
+    let next = show::cut(&mut found, limit, |endpoint| endpoint.id);
+    let holds: HashMap<_, _> = api.engine.holds().into_iter().collect();
+    let data = found.iter().map(|endpoint| show::endpoint(endpoint, holds.get(&endpoint.id).copied()));
+    Ok(Json(show::page(data.collect(), next)))
+}
+
+pub(super) async fn get(
+    State(api): State<Api>,
+    caller: Allowed<ToRead>,
+    Name(id): Name,
+    _: NoQuery,
+) -> Result<Json<Value>, Problem> {
+    let endpoint = visible(&api, &caller, &id)?;
+    Ok(Json(shown(&api, &endpoint)))
+}
+
+pub(super) async fn update(
+    State(api): State<Api>,
+    caller: Allowed<ToManage>,
+    Name(id): Name,
+    Input(mut fields): Input,
+) -> Result<Json<Value>, Problem> {
+    let id = visible(&api, &caller, &id)?.id;
+    if fields.has("url") || fields.has("protection") {
+        caller.require(Scope::ConsumerKeys)?;
+    }
+    let url = fields.unclearable("url", |value| read::target_url(value, &api.egress));
+    let event_types = subscription(&mut fields);
+    let protection = fields.unclearable("protection", read::protection);
+    let audience = fields.change("audience", read::audience);
+    let description = fields.change("description", read::description);
+    fields.finish()?;
+    let (url, event_types, protection) = (url?, event_types?, protection?);
+    let (audience, description) = (audience?, description?);
+    let edit = |endpoint: &mut Endpoint| {
+        endpoint.url = url.unwrap_or_else(|| endpoint.url.clone());
+        endpoint.event_types = event_types.unwrap_or_else(|| endpoint.event_types.clone());
+        endpoint.protection = protection.unwrap_or(endpoint.protection);
+        if let Some(audience) = audience {
+            endpoint.audience = audience;
+        }
+        if let Some(description) = description {
+            endpoint.description = description;
+        }
+        Ok(())
+    };
+    let updated = api.directory.update_endpoint(id, edit).await?;
+    Ok(Json(shown(&api, &updated)))
+}
+
+/// Removes the endpoint. What was on its way to it is cancelled.
+pub(super) async fn delete(
+    State(api): State<Api>,
+    caller: Allowed<ToManage>,
+    Name(id): Name,
+    _: NoInput,
+) -> Result<StatusCode, Problem> {
+    let id = visible(&api, &caller, &id)?.id;
+    api.directory.delete_endpoint(id).await?;
+    api.store.cancel(vec![id], api.clock.now()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Makes deliveries wait. An endpoint that is paused already keeps its reason.
+pub(super) async fn pause(
+    State(api): State<Api>,
+    caller: Allowed<ToManage>,
+    Name(id): Name,
+    _: NoInput,
+) -> Result<Json<Value>, Problem> {
+    let id = visible(&api, &caller, &id)?.id;
+    let since = api.clock.now();
+    let edit = |endpoint: &mut Endpoint| {
+        if endpoint.is_active() {
+            endpoint.status = EndpointStatus::Paused { reason: PauseReason::Operator, since };
+        }
+        Ok(())
+    };
+    let updated = api.directory.update_endpoint(id, edit).await?;
+    Ok(Json(shown(&api, &updated)))
+}
+
+/// Lets deliveries go on, whatever the pause was for.
+pub(super) async fn resume(
+    State(api): State<Api>,
+    caller: Allowed<ToManage>,
+    Name(id): Name,
+    _: NoInput,
+) -> Result<Json<Value>, Problem> {
+    let id = visible(&api, &caller, &id)?.id;
+    let edit = |endpoint: &mut Endpoint| {
+        endpoint.status = EndpointStatus::Active;
+        Ok(())
+    };
+    let updated = api.directory.update_endpoint(id, edit).await?;
+    Ok(Json(shown(&api, &updated)))
+}
+
+/// The endpoint, if the caller may know of it.
+pub(super) fn visible(api: &Api, caller: &Caller, id: &str) -> Result<Arc<Endpoint>, Problem> {
+    let found = EndpointId::parse(id).ok().and_then(|id| api.directory.endpoint(id));
+    let found = found.filter(|endpoint| caller.may_see(&endpoint.consumer));
+    found.ok_or_else(|| Problem::not_found("endpoint"))
+}
+
+fn shown(api: &Api, endpoint: &Endpoint) -> Value {
+    let hold = api.engine.holds().into_iter().find(|(id, _)| *id == endpoint.id);
+    show::endpoint(endpoint, hold.map(|(_, hold)| hold))
+}
+
+/// Whose endpoint it is to be. A bound token need not say it, and learns nothing about others by saying another.
+fn consumer(caller: &Caller, fields: &mut Fields) -> Result<ConsumerId, Refused> {
+    let given = match caller.bound_to() {
+        None => fields.required("consumer", read::consumer_id)?,
+        Some(own) => fields.optional("consumer", read::consumer_id)?.unwrap_or_else(|| own.clone()),
+    };
+    if caller.may_see(&given) {
+        Ok(given)
+    } else {
+        Err(fields.refuse("consumer", format!("there is no consumer `{given}`")))
+    }
+}
+
+/// `["*"]`, or the names of types.
+fn subscription(fields: &mut Fields) -> Result<Option<Subscription>, Refused> {
+    enum Item {
+        Every,
+        One(EventType),
+    }
+    let items = fields.list("event_types", MAX_TYPES, |value| match read::text(value)? {
+        "*" => Ok(Item::Every),
+        _ => read::event_type(value).map(Item::One),
+    })?;
+    let Some(items) = items else {
+        return Ok(None);
+    };
+    match items.as_slice() {
+        [] => Err(fields.refuse("event_types", "expected at least one event type, or [\"*\"] for every one")),
+        [Item::Every] => Ok(Some(Subscription::All)),
+        _ => {
+            let types = items.into_iter().map(|item| match item {
+                Item::One(name) => Some(name),
+                Item::Every => None,
+            });
+            let types = types.collect::<Option<BTreeSet<_>>>();
+            let detail = "expected \"*\" alone, or names of event types without it";
+            types.map(Subscription::Types).ok_or_else(|| fields.refuse("event_types", detail)).map(Some)
+        }
+    }
+}
+
+/// How many types an endpoint can name.
+const MAX_TYPES: usize = 256;

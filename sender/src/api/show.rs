@@ -1,0 +1,203 @@
+//! How the API shows what there is. Never a secret: URLs to those who may read, tokens to nobody.
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use waxseal_keys::{RingEntry, Timestamp};
+
+use crate::engine::hold::Hold;
+use crate::model::consumer::{Consumer, DeclaredType, Group, Visibility};
+use crate::model::delivery::{Attempt, Delivery};
+use crate::model::encryption_keys::{EncryptionKeySet, KeySource};
+use crate::model::endpoint::{Endpoint, EndpointStatus, Subscription};
+use crate::model::token::ApiToken;
+
+/// A page of a list, and where the next one begins, if there is one.
+pub(super) fn page(data: Vec<Value>, next: Option<String>) -> Value {
+    json!({ "data": data, "next": next })
+}
+
+/// Cuts a list that was read one longer than its page, and names the last item shown if there is more.
+pub(super) fn cut<T, N: ToString>(
+    items: &mut Vec<T>,
+    limit: usize,
+    name: impl Fn(&T) -> N,
+) -> Option<String> {
+    let more = items.len() > limit;
+    items.truncate(limit);
+    items.last().filter(|_| more).map(|item| name(item).to_string())
+}
+
+/// RFC 3339 in UTC, with milliseconds.
+pub(super) fn moment(at: Timestamp) -> String {
+    let nanos = i128::from(at.as_millis()) * 1_000_000;
+    let Ok(at) = OffsetDateTime::from_unix_timestamp_nanos(nanos) else {
+        return at.to_string(); // beyond the year 9999, which no request can set
+    };
+    let (date, time) = (at.date(), at.time());
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+        date.year(),
+        u8::from(date.month()),
+        date.day(),
+        time.hour(),
+        time.minute(),
+        time.second(),
+        time.millisecond()
+    )
+}
+
+pub(super) fn consumer(consumer: &Consumer) -> Value {
+    json!({
+        "id": consumer.id,
+        "description": consumer.description,
+        "groups": consumer.groups,
+        "created_at": moment(consumer.created_at),
+    })
+}
+
+pub(super) fn group(group: &Group) -> Value {
+    json!({
+        "name": group.name,
+        "description": group.description,
+        "created_at": moment(group.created_at),
+    })
+}
+
+pub(super) fn event_type(declared: &DeclaredType) -> Value {
+    let groups = match &declared.visible_to {
+        Visibility::All => Value::Null,
+        Visibility::Groups(groups) => json!(groups),
+    };
+    json!({
+        "name": declared.name,
+        "description": declared.description,
+        "groups": groups,
+        "created_at": moment(declared.created_at),
+    })
+}
+
+/// As [`event_type`], for a consumer: not through which group it sees the type.
+pub(super) fn visible_event_type(declared: &DeclaredType) -> Value {
+    json!({
+        "name": declared.name,
+        "description": declared.description,
+        "created_at": moment(declared.created_at),
+    })
+}
+
+/// `hold`: the code of the reason why nothing is sent at present although it is active.
+pub(super) fn endpoint(endpoint: &Endpoint, hold: Option<Hold>) -> Value {
+    let event_types = match &endpoint.event_types {
+        Subscription::All => json!(["*"]),
+        Subscription::Types(types) => json!(types),
+    };
+    let status = match &endpoint.status {
+        EndpointStatus::Active => json!({ "state": "active" }),
+        EndpointStatus::Paused { reason, since } => {
+            json!({ "state": "paused", "reason": reason, "since": moment(*since) })
+        }
+    };
+    json!({
+        "id": endpoint.id,
+        "consumer": endpoint.consumer,
+        "url": endpoint.url,
+        "event_types": event_types,
+        "audience": endpoint.audience().as_str(),
+        "protection": endpoint.protection,
+        "description": endpoint.description,
+        "status": status,
+        "hold": hold.map(Hold::code),
+        "created_at": moment(endpoint.created_at),
+    })
+}
+
+pub(super) fn key_set(set: &EncryptionKeySet) -> Value {
+    let keys = set.keys.iter().map(|key| {
+        json!({
+            "thumbprint": key.thumbprint,
+            "jwk": key.jwk,
+            "first_seen": moment(key.first_seen),
+            "admitted_at": key.admitted_at.map(moment),
+        })
+    });
+    let keys: Vec<_> = keys.collect();
+    match &set.source {
+        KeySource::Pinned => json!({ "source": "pinned", "keys": keys }),
+        KeySource::Uri { jwks_uri, admission } => {
+            json!({ "source": "uri", "jwks_uri": jwks_uri, "admission": admission, "keys": keys })
+        }
+    }
+}
+
+pub(super) fn delivery(delivery: &Delivery) -> Value {
+    json!({
+        "id": delivery.id,
+        "event": delivery.event,
+        "endpoint": delivery.endpoint,
+        "consumer": delivery.consumer,
+        "state": delivery.state,
+        "attempts_made": delivery.attempts_made,
+        "due_at": delivery.due_at.map(moment),
+        "last_attempt_at": delivery.last_attempt_at.map(moment),
+    })
+}
+
+/// `excerpt`: the beginning of what the receiver answered, decrypted, if it can be.
+pub(super) fn attempt(attempt: &Attempt, excerpt: Option<&[u8]>) -> Value {
+    json!({
+        "number": attempt.number,
+        "started_at": moment(attempt.started_at),
+        "duration_ms": attempt.duration_ms,
+        "status": attempt.status,
+        "result": attempt.result,
+        "signing_kid": attempt.signing_kid,
+        "encryption_kid": attempt.encryption_kid,
+        "response_excerpt": excerpt.map(String::from_utf8_lossy),
+        "next_at": attempt.next_at.map(moment),
+    })
+}
+
+pub(super) fn token(token: &ApiToken) -> Value {
+    json!({
+        "id": token.id,
+        "label": token.label,
+        "scopes": token.scopes,
+        "consumer": token.consumer,
+        "created_at": moment(token.created_at),
+        "expires_at": token.expires_at.map(moment),
+    })
+}
+
+pub(super) fn signing_key(entry: &RingEntry) -> Value {
+    json!({
+        "kid": entry.kid(),
+        "alg": entry.alg().name(),
+        "state": entry.state(),
+        "created_at": moment(entry.created()),
+        "published_since": entry.published_since().map(moment),
+        "activated_at": entry.activated().map(moment),
+        "left_active_at": entry.left_active().map(moment),
+        "retired_at": entry.retired().map(moment),
+        "revoked_at": entry.revoked().map(moment),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_have_milliseconds_and_are_utc() {
+        assert_eq!(moment(Timestamp::from_millis(1_795_293_598_007)), "2026-11-21T20:39:58.007Z");
+        assert_eq!(moment(Timestamp::from_millis(0)), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn a_page_names_its_last_item_only_if_there_is_more() {
+        let mut items = vec![1, 2, 3];
+        assert_eq!(cut(&mut items, 2, |n| *n), Some("2".to_owned()));
+        assert_eq!(items, [1, 2]);
+        assert_eq!(cut(&mut items, 2, |n| *n), None);
+        assert_eq!(cut(&mut Vec::<i32>::new(), 2, |n| *n), None);
+    }
+}
