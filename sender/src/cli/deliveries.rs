@@ -1,0 +1,126 @@
+//! `waxseal deliveries` and `waxseal token`: what became of events, and who may call the API.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::client::Remote;
+use super::consumer::set;
+use super::error::CliError;
+use super::page::Page;
+
+/// Deliveries: what became of events
+#[derive(Debug, Subcommand)]
+pub enum DeliveriesCommand {
+    /// List deliveries, newest first
+    #[command(after_help = "Example:\n  waxseal deliveries list --consumer acme --state retrying")]
+    List {
+        /// Of this event
+        #[arg(long)]
+        event: Option<String>,
+        /// To this endpoint
+        #[arg(long)]
+        endpoint: Option<String>,
+        /// To this consumer
+        #[arg(long)]
+        consumer: Option<String>,
+        /// In this state
+        #[arg(long)]
+        state: Option<String>,
+        /// Which page
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show one
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// List its attempts
+    Attempts {
+        /// The delivery's id
+        id: String,
+    },
+    /// Deliver the same event again, under the same id: a receiver that has taken it does nothing
+    Redeliver {
+        /// The delivery's id
+        id: String,
+    },
+}
+
+/// API tokens: who may call the API
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token; it is shown once
+    #[command(after_help = "Example:\n  waxseal token create --scope publish --label shop")]
+    Create {
+        /// What it may do; may be given several times
+        #[arg(long = "scope", required = true)]
+        scopes: Vec<String>,
+        /// Free text for people
+        #[arg(long)]
+        label: Option<String>,
+        /// The only consumer whose things it may see and change
+        #[arg(long)]
+        consumer: Option<String>,
+        /// When it stops working (RFC 3339)
+        #[arg(long)]
+        expires_at: Option<String>,
+    },
+    /// List tokens (never the tokens themselves)
+    List,
+    /// Withdraw a token at once
+    Delete {
+        /// Its id
+        id: String,
+    },
+}
+
+impl DeliveriesCommand {
+    /// Carries the command out.
+    ///
+    /// # Errors
+    /// If the sender refuses or cannot be reached.
+    pub async fn run(self, remote: &Remote) -> Result<(), CliError> {
+        let (api, output) = (remote.connect()?, remote.output());
+        match self {
+            Self::List { event, endpoint, consumer, state, page } => {
+                let mut query = page.query();
+                let filters =
+                    [("event", event), ("endpoint", endpoint), ("consumer", consumer), ("state", state)];
+                query.extend(filters.into_iter().filter_map(|(name, value)| Some((name, value?))));
+                let columns = ["id", "event", "endpoint", "consumer", "state", "attempts_made", "due_at"];
+                output.list(&api.get(&["deliveries"], &query).await?, &columns)
+            }
+            Self::Show { id } => output.item(&api.get(&["deliveries", &id], &[]).await?),
+            Self::Attempts { id } => {
+                let columns = ["number", "started_at", "duration_ms", "status", "result", "next_at"];
+                output.list(&api.get(&["deliveries", &id, "attempts"], &[]).await?, &columns)
+            }
+            Self::Redeliver { id } => output.item(&api.post(&["deliveries", &id, "redeliver"], None).await?),
+        }
+    }
+}
+
+impl TokenCommand {
+    /// Carries the command out.
+    ///
+    /// # Errors
+    /// If the sender refuses or cannot be reached.
+    pub async fn run(self, remote: &Remote) -> Result<(), CliError> {
+        let (api, output) = (remote.connect()?, remote.output());
+        match self {
+            Self::Create { scopes, label, consumer, expires_at } => {
+                let mut body = json!({ "scopes": scopes });
+                set(&mut body, "label", label);
+                set(&mut body, "consumer", consumer);
+                set(&mut body, "expires_at", expires_at);
+                output.item(&api.post(&["tokens"], Some(body)).await?)
+            }
+            Self::List => {
+                let columns = ["id", "label", "scopes", "consumer", "expires_at"];
+                output.list(&api.get(&["tokens"], &[]).await?, &columns)
+            }
+            Self::Delete { id } => output.item(&api.delete(&["tokens", &id]).await?),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! `waxseal endpoint`: where consumers receive.
+
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Map, Value, json};
+
+use super::client::Remote;
+use super::consumer::set;
+use super::error::CliError;
+use super::keys::{KeySetCommand, read_json};
+use super::page::Page;
+
+/// Endpoints: where consumers receive
+#[derive(Debug, Subcommand)]
+pub enum EndpointCommand {
+    /// Create an endpoint
+    #[command(
+        after_help = "Example:\n  waxseal endpoint create --consumer acme --to https://acme.example/hooks --type order.created --protection sealed"
+    )]
+    Create {
+        /// Whose it is
+        #[arg(long)]
+        consumer: String,
+        /// The URL that deliveries are posted to
+        #[arg(long = "to", value_name = "URL")]
+        to: String,
+        /// An event type that it receives, or `*`; may be given several times
+        #[arg(long = "type", required = true)]
+        types: Vec<String>,
+        /// Whether its content is only signed, or sealed to the consumer's key as well
+        #[arg(long)]
+        protection: ProtectionArg,
+        /// Its own audience, where another party runs it
+        #[arg(long)]
+        audience: Option<String>,
+        /// Free text for people
+        #[arg(long)]
+        description: Option<String>,
+        /// A file with its own public encryption keys (a JWK or a JWK Set)
+        #[arg(long, value_name = "FILE")]
+        keys: Option<String>,
+    },
+    /// List endpoints
+    List {
+        /// Of this consumer only
+        #[arg(long)]
+        consumer: Option<String>,
+        /// Which page
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show one
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// Change it
+    Update {
+        /// Its id
+        id: String,
+        /// The URL that deliveries are posted to
+        #[arg(long = "to", value_name = "URL")]
+        to: Option<String>,
+        /// All of its event types from now on; may be given several times
+        #[arg(long = "type")]
+        types: Option<Vec<String>>,
+        /// Whether its content is sealed
+        #[arg(long)]
+        protection: Option<ProtectionArg>,
+        /// Free text for people
+        #[arg(long)]
+        description: Option<String>,
+    },
+    /// Make its deliveries wait; nothing is lost
+    Pause {
+        /// Its id
+        id: String,
+    },
+    /// Make its deliveries again
+    Resume {
+        /// Its id
+        id: String,
+    },
+    /// Remove it; its open deliveries are cancelled
+    Delete {
+        /// Its id
+        id: String,
+    },
+    /// Its own public encryption keys, in place of its consumer's
+    Keys {
+        /// The endpoint's id
+        endpoint: String,
+        /// What to do with them
+        #[command(subcommand)]
+        command: KeySetCommand,
+    },
+}
+
+/// How content is protected.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ProtectionArg {
+    /// Signed: anyone on the way can read it
+    Signed,
+    /// Signed, then encrypted to the consumer's key
+    Sealed,
+}
+
+impl ProtectionArg {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Signed => "signed",
+            Self::Sealed => "sealed",
+        }
+    }
+}
+
+impl EndpointCommand {
+    /// Carries the command out.
+    ///
+    /// # Errors
+    /// If the sender refuses or cannot be reached.
+    pub async fn run(self, remote: &Remote) -> Result<(), CliError> {
+        let (api, output) = (remote.connect()?, remote.output());
+        match self {
+            Self::Create { consumer, to, types, protection, audience, description, keys } => {
+                let mut body = json!({
+                    "consumer": consumer, "url": to, "event_types": types, "protection": protection.name(),
+                });
+                set(&mut body, "audience", audience);
+                set(&mut body, "description", description);
+                if let Some(file) = keys {
+                    body["encryption_keys"] = json!({ "jwks": as_set(read_json(&file)?) });
+                }
+                output.item(&api.post(&["endpoints"], Some(body)).await?)
+            }
+            Self::List { consumer, page } => {
+                let mut query = page.query();
+                query.extend(consumer.map(|consumer| ("consumer", consumer)));
+                let columns = ["id", "consumer", "protection", "event_types", "status", "url"];
+                output.list(&api.get(&["endpoints"], &query).await?, &columns)
+            }
+            Self::Show { id } => output.item(&api.get(&["endpoints", &id], &[]).await?),
+            Self::Update { id, to, types, protection, description } => {
+                let mut body = Value::Object(Map::new());
+                set(&mut body, "url", to);
+                set(&mut body, "event_types", types);
+                set(&mut body, "protection", protection.map(ProtectionArg::name));
+                set(&mut body, "description", description);
+                output.item(&api.patch(&["endpoints", &id], body).await?)
+            }
+            Self::Pause { id } => output.item(&api.post(&["endpoints", &id, "pause"], None).await?),
+            Self::Resume { id } => output.item(&api.post(&["endpoints", &id, "resume"], None).await?),
+            Self::Delete { id } => output.item(&api.delete(&["endpoints", &id]).await?),
+            Self::Keys { endpoint, command } => command.run(remote, &["endpoints", &endpoint]).await,
+        }
+    }
+}
+
+/// A single JWK as a set of one.
+pub fn as_set(value: Value) -> Value {
+    if value.get("keys").is_some() { value } else { json!({ "keys": [value] }) }
+}

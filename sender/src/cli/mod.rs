@@ -1,0 +1,140 @@
+//! The program `waxseal`.
+//!
+//! `init` and `serve` work on this machine's files; `open` and `keys generate` need no sender; everything else speaks
+//! HTTP to a running one, with `WAXSEAL_URL` and `WAXSEAL_TOKEN`, and never touches its database.
+
+pub mod client;
+pub mod consumer;
+pub mod deliveries;
+pub mod dev;
+pub mod endpoint;
+pub mod error;
+pub mod files;
+pub mod init;
+pub mod keys;
+pub mod open;
+pub mod output;
+pub mod page;
+pub mod publish;
+pub mod serve;
+pub mod trust;
+
+use clap::{Parser, Subcommand};
+
+use self::client::Remote;
+use self::consumer::{ConsumerCommand, EventTypeCommand, GroupCommand};
+use self::deliveries::{DeliveriesCommand, TokenCommand};
+use self::dev::DevArgs;
+use self::endpoint::EndpointCommand;
+use self::error::CliError;
+use self::init::InitArgs;
+use self::keys::KeysCommand;
+use self::open::OpenArgs;
+use self::publish::PublishArgs;
+use self::serve::ServeArgs;
+
+/// Webhooks that are signed for one consumer, and sealed so that only it can read them
+#[derive(Debug, Parser)]
+#[command(
+    name = "waxseal",
+    version,
+    propagate_version = true,
+    after_help = "Examples:\n  waxseal dev                    see it work, with nothing set up\n  waxseal init --issuer https://hooks.example.com\n  waxseal serve\n\nEvery option can be set in the environment as WAXSEAL_*; `waxseal COMMAND --help` says how."
+)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What the program does.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write a configuration and a key-encryption key, and print an admin token
+    Init(InitArgs),
+    /// Serve the API and the JWKS, and deliver
+    Serve(ServeArgs),
+    /// Show it working on this machine: a sender, a consumer, a rotation of keys
+    Dev(DevArgs),
+    /// Publish one event
+    Publish {
+        #[command(flatten)]
+        args: PublishArgs,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Consumers: the parties that receive
+    Consumer {
+        #[command(subcommand)]
+        command: ConsumerCommand,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Groups of consumers
+    Group {
+        #[command(subcommand)]
+        command: GroupCommand,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Event types that may be published, and who may see them
+    EventType {
+        #[command(subcommand)]
+        command: EventTypeCommand,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Endpoints: where consumers receive
+    Endpoint {
+        #[command(subcommand)]
+        command: EndpointCommand,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Signing keys of the sender; new decryption keys for a consumer
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// API tokens: who may call the API
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Deliveries: what became of events
+    Deliveries {
+        #[command(subcommand)]
+        command: DeliveriesCommand,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Decrypt, verify and explain tokens
+    Open(OpenArgs),
+}
+
+impl Cli {
+    /// Carries the command out.
+    ///
+    /// # Errors
+    /// If it cannot: in one message for people, with an exit status.
+    pub async fn run(self) -> Result<(), CliError> {
+        match self.command {
+            Command::Init(args) => args.run().await,
+            Command::Serve(args) => args.run().await,
+            Command::Dev(args) => args.run().await,
+            Command::Publish { args, remote } => args.run(&remote).await,
+            Command::Consumer { command, remote } => command.run(&remote).await,
+            Command::Group { command, remote } => command.run(&remote).await,
+            Command::EventType { command, remote } => command.run(&remote).await,
+            Command::Endpoint { command, remote } => command.run(&remote).await,
+            Command::Keys { command, remote } => command.run(&remote).await,
+            Command::Token { command, remote } => command.run(&remote).await,
+            Command::Deliveries { command, remote } => command.run(&remote).await,
+            Command::Open(args) => args.run().await,
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! What an operator sets: a TOML file, overridden by the environment, overridden by flags.
+//!
+//! Unknown fields are refused: a misspelt setting that is silently ignored is found out on the worst day.
+//! Every value is checked when it is read, and the error names the field and what was expected.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer};
+use waxseal_envelope::Issuer;
+use waxseal_keys::SignatureAlgorithm;
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Who the tokens come from; receivers fetch `<issuer>/.well-known/jwks.json`.
+    #[serde(deserialize_with = "issuer")]
+    pub issuer: Issuer,
+    /// Where the API and the JWKS are served.
+    #[serde(default = "default_listen")]
+    pub listen: SocketAddr,
+    /// The embedded store's file. A relative path is relative to the configuration file.
+    #[serde(default = "default_store")]
+    pub store: PathBuf,
+    /// The file with the key-encryption key, mode 0600. `WAXSEAL_KEK` in the environment takes its place.
+    #[serde(default = "default_kek_file")]
+    pub key_encryption_key_file: PathBuf,
+    /// Serve over TLS.
+    #[serde(default)]
+    pub tls: Option<TlsConfig>,
+    /// The signing keys and their life.
+    #[serde(default)]
+    pub signing: SigningConfig,
+    /// How deliveries are made.
+    #[serde(default)]
+    pub delivery: DeliveryConfig,
+    /// Where connections may go.
+    #[serde(default)]
+    pub egress: EgressConfig,
+    /// What is logged.
+    #[serde(default)]
+    pub log: LogConfig,
+}
+
+/// A certificate and its key; both files are read again when they change.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// PEM, the leaf first.
+    pub cert: PathBuf,
+    /// PEM, PKCS#8.
+    pub key: PathBuf,
+}
+
+/// The signing keys and their life.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SigningConfig {
+    /// `ES256`, `EdDSA`, `Ed25519` or `PS256`: what new keys are made for.
+    #[serde(deserialize_with = "signature_algorithm")]
+    pub algorithm: SignatureAlgorithm,
+    /// How long a key is published before it signs.
+    #[serde(deserialize_with = "duration")]
+    pub pending_for: Duration,
+    /// How long a key stays published after its last signature.
+    #[serde(deserialize_with = "duration")]
+    pub retiring_for: Duration,
+    /// How often the signing key is changed; absent: by hand only.
+    #[serde(deserialize_with = "optional_duration")]
+    pub rotate_every: Option<Duration>,
+    /// How long receivers may cache the JWKS.
+    #[serde(deserialize_with = "duration")]
+    pub jwks_max_age: Duration,
+}
+
+/// How deliveries are made.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeliveryConfig {
+    /// Limit on one whole POST.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
+    /// Limit on connecting.
+    #[serde(deserialize_with = "duration")]
+    pub connect_timeout: Duration,
+    /// POSTs under way at once.
+    pub max_in_flight: usize,
+    /// POSTs under way at once to one endpoint.
+    pub max_in_flight_per_endpoint: usize,
+    /// The waits between attempts, before jitter.
+    #[serde(deserialize_with = "durations")]
+    pub retry: Vec<Duration>,
+}
+
+/// Where connections may go.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EgressConfig {
+    /// Private, loopback and other special ranges that are allowed all the same.
+    pub allow: Vec<IpNet>,
+    /// Whether `http:` is allowed to addresses in `allow`.
+    pub allow_http: bool,
+    /// PEM files with further root certificates.
+    pub root_certificates: Vec<PathBuf>,
+}
+
+/// What is logged.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// `text` or `json`.
+    pub format: LogFormat,
+    /// A filter such as `info` or `waxseal_sender=debug`.
+    pub filter: String,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// There is no file.
+    #[error("there is no configuration file {}: run `waxseal init` to make one, or name one with --config", path.display())]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not what was expected.
+    #[error("{}: {reason}", path.display())]
+    Invalid {
+        /// Which file.
+        path: PathBuf,
+        /// The field at fault, where it stands, and what was expected.
+        reason: String,
+    },
+}
+
+impl Config {
+    /// The configuration with nothing set but the issuer.
+    pub fn new(issuer: Issuer) -> Self {
+        Self {
+            issuer,
+            listen: default_listen(),
+            store: default_store(),
+            key_encryption_key_file: default_kek_file(),
+            tls: None,
+            signing: SigningConfig::default(),
+            delivery: DeliveryConfig::default(),
+            egress: EgressConfig::default(),
+            log: LogConfig::default(),
+        }
+    }
+
+    /// Reads a file. Relative paths in it become relative to its folder.
+    ///
+    /// # Errors
+    /// If there is none, or a field is unknown or has a value that it cannot have.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => ConfigError::Missing { path: path.to_owned() },
+            _ => ConfigError::Unreadable { path: path.to_owned(), source },
+        })?;
+        let invalid = |reason: String| ConfigError::Invalid { path: path.to_owned(), reason };
+        let mut config: Self = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+        config.check().map_err(invalid)?;
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
+        config.store = folder.join(&config.store);
+        config.key_encryption_key_file = folder.join(&config.key_encryption_key_file);
+        if let Some(tls) = &mut config.tls {
+            tls.cert = folder.join(&tls.cert);
+            tls.key = folder.join(&tls.key);
+        }
+        for certificate in &mut config.egress.root_certificates {
+            *certificate = folder.join(&*certificate);
+        }
+        Ok(config)
+    }
+
+    /// What no single field can say.
+    fn check(&self) -> Result<(), String> {
+        let needed = self.signing.jwks_max_age.saturating_mul(2);
+        if self.signing.pending_for < needed {
+            let needed = humantime::format_duration(needed);
+            return Err(format!(
+                "signing.pending_for: expected at least twice signing.jwks_max_age ({needed}), so that every receiver knows a key before it signs"
+            ));
+        }
+        let counts = [
+            ("delivery.max_in_flight", self.delivery.max_in_flight),
+            ("delivery.max_in_flight_per_endpoint", self.delivery.max_in_flight_per_endpoint),
+        ];
+        match counts.into_iter().find(|(_, count)| !(1..=10_000).contains(count)) {
+            Some((field, _)) => Err(format!("{field}: expected a number from 1 to 10000")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Default for SigningConfig {
+    fn default() -> Self {
+        Self {
+            algorithm: SignatureAlgorithm::Es256,
+            pending_for: DAY,
+            retiring_for: DAY,
+            rotate_every: None,
+            jwks_max_age: Duration::from_secs(300),
+        }
+    }
+}
+
+impl Default for DeliveryConfig {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(15),
+            connect_timeout: Duration::from_secs(5),
+            max_in_flight: 256,
+            max_in_flight_per_endpoint: 16,
+            retry: crate::engine::verdict::RetryPolicy::default().schedule,
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".to_owned() }
+    }
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8080))
+}
+
+fn default_store() -> PathBuf {
+    PathBuf::from("waxseal.db")
+}
+
+fn default_kek_file() -> PathBuf {
+    PathBuf::from("waxseal.key")
+}
+
+fn issuer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Issuer, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Issuer::parse(&text).map_err(serde::de::Error::custom)
+}
+
+fn signature_algorithm<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SignatureAlgorithm, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    parse_signature_algorithm(&name).map_err(serde::de::Error::custom)
+}
+
+/// Reads the name of an algorithm that the sender may sign with.
+///
+/// # Errors
+/// A sentence that names those that it may.
+pub fn parse_signature_algorithm(name: &str) -> Result<SignatureAlgorithm, String> {
+    match SignatureAlgorithm::from_name(name) {
+        Some(SignatureAlgorithm::Es384) | None => {
+            Err(format!("`{name}` is not an algorithm to sign with; expected ES256, EdDSA, Ed25519 or PS256"))
+        }
+        Some(algorithm) => Ok(algorithm),
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_duration(&text).map_err(serde::de::Error::custom)
+}
+
+fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    duration(deserializer).map(Some)
+}
+
+fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| parse_duration(text).map_err(serde::de::Error::custom)).collect()
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration > Duration::ZERO => Ok(duration),
+        Ok(_) => Err(format!("`{text}` is no time at all; expected a duration such as \"30s\" or \"24h\"")),
+        Err(_) => Err(format!("`{text}` is not a duration; expected one such as \"30s\", \"5m\" or \"24h\"")),
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("waxseal.toml");
+        fs::write(&path, text).unwrap();
+        Config::read(&path)
+    }
+
+    fn refusal(text: &str) -> String {
+        read(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_issuer_alone_is_enough() {
+        let config = read("issuer = \"https://hooks.example.com\"").unwrap();
+        assert_eq!(config.signing.pending_for, DAY);
+        assert!(config.store.is_absolute(), "a relative path is relative to the file");
+    }
+
+    #[test]
+    fn each_refusal_names_the_field_and_what_was_expected() {
+        let issuer = "issuer = \"https://hooks.example.com\"\n";
+        for (extra, field, expected) in [
+            ("lisen = \"127.0.0.1:1\"", "lisen", "expected one of"),
+            ("listen = \"everywhere\"", "listen", "socket address"),
+            ("[signing]\nalgorithm = \"RS256\"", "RS256", "expected ES256"),
+            ("[signing]\npending_for = \"soon\"", "soon", "expected one such as"),
+            ("[signing]\npending_for = \"1m\"", "signing.pending_for", "at least twice"),
+            ("[delivery]\nmax_in_flight = 0", "delivery.max_in_flight", "1 to 10000"),
+            ("[delivery]\nretry = [\"0s\"]", "0s", "expected a duration"),
+            ("[egress]\nallow = [\"10.0.0.0/99\"]", "allow", "invalid"),
+            ("[tls]\ncert = \"a.pem\"", "tls", "key"),
+        ] {
+            let message = refusal(&format!("{issuer}{extra}"));
+            assert!(message.contains(field) && message.contains(expected), "{extra}: {message}");
+        }
+    }
+
+    #[test]
+    fn without_a_file_it_says_how_to_make_one() {
+        let message = Config::read(Path::new("/nowhere/waxseal.toml")).unwrap_err().to_string();
+        assert!(message.contains("waxseal init"), "{message}");
+    }
+}

@@ -1,0 +1,221 @@
+//! A whole sender, put together: what `waxseal serve` runs and what a Rust service embeds.
+//!
+//! The parts know each other only through what they need; this is the one place that knows them all. It starts them
+//! in an order in which each finds what it depends on, and stops them in the reverse.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use waxseal_envelope::Issuer;
+use waxseal_keys::Clock;
+use waxseal_keys::KeyEncryptionKey;
+use waxseal_keys::RingPolicy;
+use waxseal_keys::SignatureAlgorithm;
+
+use crate::api::{self, ApiParts};
+use crate::config::Config;
+use crate::consumer_keys::ConsumerKeys;
+use crate::data_keys::{DataKeyError, DataKeys};
+use crate::directory::{ChangeError, Directory};
+use crate::engine::egress::guard::PlainHttp;
+use crate::engine::egress::{Egress, EgressError, EgressPolicy};
+use crate::engine::{Engine, EngineHandle, EngineParts, EnginePolicy};
+use crate::publish::Publisher;
+use crate::signing_keys::{SigningKeys, SigningKeysError};
+use crate::store::{KeyRecords, Store};
+
+/// What a sender needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Who the tokens come from.
+    pub issuer: Issuer,
+    /// What new signing keys are made for.
+    pub algorithm: SignatureAlgorithm,
+    /// The life of signing keys.
+    pub ring: RingPolicy,
+    /// How long receivers may cache the JWKS.
+    pub jwks_max_age: Duration,
+    /// Where connections may go.
+    pub egress: EgressPolicy,
+    /// How deliveries are made.
+    pub engine: EnginePolicy,
+}
+
+/// A running sender.
+#[derive(Debug)]
+pub struct Sender {
+    store: Arc<dyn Store>,
+    directory: Arc<Directory>,
+    data_keys: Arc<DataKeys>,
+    consumer_keys: Arc<ConsumerKeys>,
+    signing_keys: Arc<SigningKeys>,
+    egress: Arc<Egress>,
+    engine: EngineHandle,
+    publisher: Publisher,
+    clock: Arc<dyn Clock>,
+    jwks_max_age: Duration,
+    stop: watch::Sender<bool>,
+    maintenance: JoinHandle<()>,
+}
+
+/// Why a sender cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data keys cannot be had.
+    #[error(transparent)]
+    DataKeys(#[from] DataKeyError),
+    /// The configuration in the store cannot be read.
+    #[error(transparent)]
+    Directory(#[from] ChangeError),
+    /// The signing keys cannot be had.
+    #[error(transparent)]
+    SigningKeys(#[from] SigningKeysError),
+    /// There is no HTTP client.
+    #[error(transparent)]
+    Egress(#[from] EgressError),
+}
+
+impl Settings {
+    /// What a configuration says, with the files that it names.
+    ///
+    /// # Errors
+    /// A sentence that names the file that cannot be read.
+    pub fn from_config(config: &Config) -> Result<Self, String> {
+        let mut roots = Vec::new();
+        for path in &config.egress.root_certificates {
+            let pem = fs::read(path)
+                .map_err(|error| format!("egress.root_certificates: {}: {error}", path.display()))?;
+            roots.extend(pem);
+            roots.push(b'\n');
+        }
+        let egress = EgressPolicy {
+            allow: config.egress.allow.clone(),
+            http: if config.egress.allow_http { PlainHttp::AllowedRanges } else { PlainHttp::Never },
+            connect_timeout: config.delivery.connect_timeout,
+            total_timeout: config.delivery.timeout,
+            extra_roots: (!roots.is_empty()).then_some(roots),
+        };
+        let mut engine = EnginePolicy::default();
+        engine.limits.in_flight = config.delivery.max_in_flight;
+        engine.limits.per_endpoint = config.delivery.max_in_flight_per_endpoint;
+        engine.retry.schedule.clone_from(&config.delivery.retry);
+        Ok(Self {
+            issuer: config.issuer.clone(),
+            algorithm: config.signing.algorithm,
+            ring: RingPolicy {
+                pending_for: config.signing.pending_for,
+                retiring_for: config.signing.retiring_for,
+                rotate_every: config.signing.rotate_every,
+            },
+            jwks_max_age: config.signing.jwks_max_age,
+            egress,
+            engine,
+        })
+    }
+}
+
+impl Sender {
+    /// Starts everything; deliveries that the store holds are made from now on.
+    ///
+    /// # Errors
+    /// If the store cannot be read, or `kek` is not the key that it was made with.
+    pub async fn start(
+        settings: Settings,
+        store: Arc<dyn Store>,
+        kek: KeyEncryptionKey,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let data_keys = Arc::new(DataKeys::open(Arc::clone(&store), kek).await?);
+        let directory = Directory::load(Arc::clone(&store), Arc::clone(&data_keys)).await?;
+        let key_records: Arc<dyn KeyRecords> = Arc::<dyn Store>::clone(&store);
+        let signing_keys = SigningKeys::open(
+            key_records,
+            Arc::clone(&data_keys),
+            settings.ring,
+            settings.algorithm,
+            Arc::clone(&clock),
+        )
+        .await?;
+        let egress = Arc::new(Egress::new(settings.egress)?);
+        let consumer_keys = Arc::new(ConsumerKeys::new(
+            Arc::clone(&directory),
+            Arc::<Egress>::clone(&egress),
+            Arc::clone(&clock),
+        ));
+        let engine = Engine::start(EngineParts {
+            store: Arc::clone(&store),
+            directory: Arc::clone(&directory),
+            data_keys: Arc::clone(&data_keys),
+            signing_keys: Arc::clone(&signing_keys),
+            consumer_keys: Arc::clone(&consumer_keys),
+            egress: Arc::clone(&egress),
+            clock: Arc::clone(&clock),
+            issuer: settings.issuer,
+            policy: settings.engine,
+        });
+        let publisher = Publisher::new(
+            Arc::clone(&store),
+            Arc::clone(&directory),
+            Arc::clone(&data_keys),
+            Arc::new(engine.clone()),
+            Arc::clone(&clock),
+        );
+        let (stop, stopped) = watch::channel(false);
+        let maintenance = tokio::spawn(Arc::clone(&signing_keys).maintain(stopped));
+        let jwks_max_age = settings.jwks_max_age;
+        Ok(Self {
+            store,
+            directory,
+            data_keys,
+            consumer_keys,
+            signing_keys,
+            egress,
+            engine,
+            publisher,
+            clock,
+            jwks_max_age,
+            stop,
+            maintenance,
+        })
+    }
+
+    /// The whole HTTP API with the JWKS; `metrics` renders what `/metrics` shows.
+    pub fn router(&self, metrics: impl Fn() -> String + Send + Sync + 'static) -> Router {
+        api::router(ApiParts {
+            directory: Arc::clone(&self.directory),
+            store: Arc::clone(&self.store),
+            data_keys: Arc::clone(&self.data_keys),
+            publisher: self.publisher.clone(),
+            consumer_keys: Arc::clone(&self.consumer_keys),
+            signing_keys: Arc::clone(&self.signing_keys),
+            egress: Arc::clone(&self.egress),
+            engine: Arc::new(self.engine.clone()),
+            clock: Arc::clone(&self.clock),
+            metrics: Arc::new(metrics),
+            jwks_max_age: self.jwks_max_age,
+        })
+    }
+
+    /// Publishes without HTTP: for a service that embeds the sender.
+    pub fn publisher(&self) -> &Publisher {
+        &self.publisher
+    }
+
+    /// What is configured, and how to change it without HTTP.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Stops: nothing new is begun, what is under way may finish. What does not is made again after the next start.
+    pub async fn stop(self) {
+        // An error only says that maintenance has ended by itself.
+        let _ = self.stop.send(true);
+        self.engine.stop().await;
+        let _ = self.maintenance.await;
+    }
+}

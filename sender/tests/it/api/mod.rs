@@ -1,0 +1,11 @@
+//! The HTTP API over a real store, in process: what it does, what it refuses, and that a refusal changes nothing.
+
+mod auth;
+mod bound;
+mod configuration;
+mod deliveries;
+mod events;
+mod keys;
+mod refusals;
+mod tokens;
+mod world;

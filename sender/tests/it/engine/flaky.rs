@@ -1,0 +1,134 @@
+//! A store that sometimes is not there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use waxseal_keys::Timestamp;
+use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId, EventId};
+use waxseal_sender::model::delivery::{Attempt, Delivery, LiveDelivery};
+use waxseal_sender::store::*;
+
+/// Passes everything on, but fails or loses the first of some calls.
+#[derive(Debug)]
+pub(crate) struct Flaky {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) settle_fails: AtomicU32,
+    pub(crate) due_fails: AtomicU32,
+    pub(crate) payloads_lost: AtomicU32,
+}
+
+impl Flaky {
+    pub(crate) fn over(store: Arc<dyn Store>) -> Self {
+        Self { store, settle_fails: 0.into(), due_fails: 0.into(), payloads_lost: 0.into() }
+    }
+}
+
+/// Whether this is one of the calls that fail.
+fn fails(left: &AtomicU32) -> bool {
+    left.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
+fn unavailable<T>() -> Result<T, StoreError> {
+    Err(StoreError::Unavailable("not now".into()))
+}
+
+#[async_trait]
+impl Outbox for Flaky {
+    async fn due(
+        &self,
+        endpoint: EndpointId,
+        after: Option<DuePosition>,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<LiveDelivery>, StoreError> {
+        if fails(&self.due_fails) {
+            return unavailable();
+        }
+        self.store.due(endpoint, after, until, limit).await
+    }
+
+    async fn payloads(&self, wanted: Vec<(EventId, ConsumerId)>) -> Result<Vec<StoredPayload>, StoreError> {
+        if fails(&self.payloads_lost) {
+            return Ok(Vec::new());
+        }
+        self.store.payloads(wanted).await
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Result<Settled, StoreError> {
+        if fails(&self.settle_fails) {
+            return unavailable();
+        }
+        self.store.settle(settlement).await
+    }
+
+    async fn accept(&self, event: NewEvent) -> Result<Accepted, StoreError> {
+        self.store.accept(event).await
+    }
+
+    async fn endpoints_with_work(&self) -> Result<Vec<EndpointWork>, StoreError> {
+        self.store.endpoints_with_work().await
+    }
+
+    async fn redeliver(&self, delivery: NewDelivery, event: EventId) -> Result<(), StoreError> {
+        self.store.redeliver(delivery, event).await
+    }
+
+    async fn cancel(&self, endpoints: Vec<EndpointId>, now: Timestamp) -> Result<u64, StoreError> {
+        self.store.cancel(endpoints, now).await
+    }
+
+    async fn event(&self, id: EventId) -> Result<Option<EventSummary>, StoreError> {
+        self.store.event(id).await
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
+        self.store.delivery(id).await
+    }
+
+    async fn deliveries(&self, filter: DeliveryFilter) -> Result<Vec<Delivery>, StoreError> {
+        self.store.deliveries(filter).await
+    }
+
+    async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
+        self.store.attempts(delivery).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.store.backlog().await
+    }
+}
+
+#[async_trait]
+impl Catalog for Flaky {
+    async fn records(&self) -> Result<Vec<Record>, StoreError> {
+        self.store.records().await
+    }
+
+    async fn change(&self, changes: Vec<RecordChange>) -> Result<(), StoreError> {
+        self.store.change(changes).await
+    }
+}
+
+#[async_trait]
+impl KeyRecords for Flaky {
+    async fn ring(&self) -> Result<Option<RingRecord>, StoreError> {
+        self.store.ring().await
+    }
+
+    async fn save_ring(&self, expected: u64, sealed: Vec<u8>) -> Result<bool, StoreError> {
+        self.store.save_ring(expected, sealed).await
+    }
+
+    async fn data_keys(&self) -> Result<Vec<DataKeyRecord>, StoreError> {
+        self.store.data_keys().await
+    }
+
+    async fn keep_data_key(&self, key: DataKeyRecord) -> Result<DataKeyRecord, StoreError> {
+        self.store.keep_data_key(key).await
+    }
+
+    async fn destroy_data_key(&self, consumer: ConsumerId) -> Result<(), StoreError> {
+        self.store.destroy_data_key(consumer).await
+    }
+}

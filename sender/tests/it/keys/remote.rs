@@ -1,0 +1,210 @@
+//! Sets behind a `jwks_uri`.
+
+use std::time::Duration;
+
+use serde_json::json;
+use waxseal_keys::{EncryptionKeyType, SignatureAlgorithm, generate_decryption_key, generate_signing_key};
+use waxseal_sender::engine::hold::Hold;
+use waxseal_sender::model::encryption_keys::{Admission, KeySource};
+
+use crate::keys::support::{HOUR, MINUTE, World, consumer_of, jwk};
+
+#[tokio::test]
+async fn a_fetched_key_waits_for_its_admission() {
+    let world = World::new().await;
+    let endpoint = world.endpoint("acme").await;
+    let owner = consumer_of(&endpoint);
+    let (one, two) = (jwk("one"), jwk("two"));
+    world.web.publishes(&[&one], None);
+    world.put_uri(owner.clone(), Admission::Approve).await;
+    assert_eq!(world.chosen(&endpoint).await, Err(Hold::KeyNotAdmitted));
+    world.admit(&owner, "one").await;
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
+
+    // The consumer rotates: the new key is noticed and not used, whatever its receiver says.
+    world.web.publishes(&[&two, &one], None);
+    world.clock.advance(HOUR);
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
+    assert_eq!(world.known(&owner), ["two", "one"]);
+    assert!(!world.keys.refresh_after_invalid_key(&endpoint, "one").await);
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
+    world.admit(&owner, "two").await;
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("two"));
+}
+
+#[tokio::test]
+async fn automatic_admission_uses_the_newest_at_once() {
+    let world = World::new().await;
+    let endpoint = world.endpoint("acme").await;
+    let (one, two) = (jwk("one"), jwk("two"));
+    world.web.publishes(&[&one], None);
+    world.put_uri(consumer_of(&endpoint), Admission::Automatic).await;
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
+    world.web.publishes(&[&one, &two], None);
+    world.clock.advance(HOUR);
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("two"));
+}
+
+#[tokio::test]
+async fn a_key_that_vanished_is_not_used_and_comes_back_as_a_stranger() {
+    let world = World::new().await;
+    let endpoint = world.endpoint("acme").await;
+    let owner = consumer_of(&endpoint);
+    let (one, two) = (jwk("one"), jwk("two"));
+    world.web.publishes(&[&one, &two], None);
+    world.put_uri(owner.clone(), Admission::Approve).await;
+    assert_eq!(world.chosen(&endpoint).await, Err(Hold::KeyNotAdmitted));
+    world.admit(&owner, "one").await;
+    world.admit(&owner, "two").await;
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
+
+    world.web.publishes(&[&two], None);
+    world.clock.advance(HOUR);
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("two"));
+    world.web.publishes(&[], None);
+    world.clock.advance(HOUR);
+    assert_eq!(world.chosen(&endpoint).await, Err(Hold::NoUsableKey), "an empty set takes all keys back");
+    world.web.publishes(&[&one], None);
+    world.clock.advance(HOUR);
+    assert_eq!(world.chosen(&endpoint).await, Err(Hold::KeyNotAdmitted));
+}
+
+#[tokio::test]
+async fn a_set_is_kept_for_as_long_as_it_says_within_bounds() {
+    let day = 24 * HOUR;
+    for (said, kept) in [
+        (Some(2 * MINUTE), 2 * MINUTE),
+        (Some(Duration::ZERO), MINUTE),
+        (Some(day), HOUR),
+        (None, 10 * MINUTE),
+    ] {
+        let world = World::new().await;
+        let endpoint = world.endpoint("acme").await;
+        world.web.publishes(&[&jwk("one")], said);
+        world.put_uri(consumer_of(&endpoint), Admission::Automatic).await;
+        world.chosen(&endpoint).await.unwrap();
+        world.clock.advance(kept - Duration::from_millis(1));
+        world.chosen(&endpoint).await.unwrap();
+        assert_eq!(world.web.asked(), 1, "{said:?}");
+        world.clock.advance(Duration::from_millis(1));
+        world.chosen(&endpoint).await.unwrap();
+        assert_eq!(world.web.asked(), 2, "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn known_keys_outlast_their_source_by_a_day() {
+    let world = World::new().await;
+    let endpoint = world.endpoint("acme").await;
+    world.web.publishes(&[&jwk("one")], Some(HOUR));
+    world.put_uri(consumer_of(&endpoint), Admission::Automatic).await;
+    world.chosen(&endpoint).await.unwrap();
+
+    world.web.is_down();
+    world.clock.advance(24 * HOUR - MINUTE);
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
+    assert_eq!(world.web.asked(), 2);
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
+    assert_eq!(world.web.asked(), 2, "it is left alone for a minute");
+    world.clock.advance(MINUTE);
+    assert_eq!(world.chosen(&endpoint).await, Err(Hold::KeySetUnreachable));
+
+    world.web.publishes(&[&jwk("two")], None);
+    world.clock.advance(MINUTE);
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("two"));
+}
+
+#[tokio::test]
+async fn answers_that_are_no_usable_set_count_as_none() {
+    let secret = generate_decryption_key(EncryptionKeyType::P256).unwrap().to_jwk();
+    let secret: serde_json::Value = serde_json::from_str(&secret.to_json()).unwrap();
+    let good = json!({ "keys": [jwk("one")] });
+    for (status, content_type, body) in [
+        (404, "application/json", good.clone()),
+        (302, "application/json", good.clone()),
+        (200, "text/html", good.clone()),
+        (200, "application/json", json!([])),
+        (200, "application/json", json!({ "keys": [jwk("one"), secret] })),
+    ] {
+        let world = World::new().await;
+        let endpoint = world.endpoint("acme").await;
+        world.web.answers(status, content_type, body.clone(), None);
+        world.put_uri(consumer_of(&endpoint), Admission::Automatic).await;
+        assert_eq!(world.chosen(&endpoint).await, Err(Hold::KeySetUnreachable), "{status} {content_type}");
+    }
+}
+
+#[tokio::test]
+async fn signing_keys_in_the_set_are_passed_over() {
+    let world = World::new().await;
+    let endpoint = world.endpoint("acme").await;
+    let signing = generate_signing_key(SignatureAlgorithm::Es256).unwrap().public_jwk().to_json();
+    world.web.publishes(&[&signing, &jwk("one")], None);
+    world.put_uri(consumer_of(&endpoint), Admission::Automatic).await;
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
+    assert_eq!(world.known(&consumer_of(&endpoint)), ["one"]);
+}
+
+#[tokio::test]
+async fn those_who_wait_for_one_set_share_one_request() {
+    let world = World::new().await;
+    let (endpoint, other) = (world.endpoint("acme").await, world.endpoint("acme").await);
+    world.web.publishes(&[&jwk("one")], None);
+    world.put_uri(consumer_of(&endpoint), Admission::Automatic).await;
+    let (one, two, three) =
+        tokio::join!(world.chosen(&endpoint), world.chosen(&other), world.chosen(&endpoint));
+    assert!(one.is_ok() && two.is_ok() && three.is_ok());
+    assert_eq!(world.web.asked(), 1);
+}
+
+#[tokio::test]
+async fn an_invalid_key_asks_again_at_most_once_a_minute_for_each_host() {
+    let world = World::new().await;
+    let (endpoint, stranger) = (world.endpoint("acme").await, world.endpoint("other").await);
+    let (one, two) = (jwk("one"), jwk("two"));
+    world.web.publishes(&[&one], None);
+    world.put_uri(consumer_of(&endpoint), Admission::Automatic).await;
+    world.put_uri(consumer_of(&stranger), Admission::Automatic).await;
+    world.chosen(&endpoint).await.unwrap();
+    world.chosen(&stranger).await.unwrap();
+    assert_eq!(world.web.asked(), 2);
+
+    world.web.publishes(&[&two], None);
+    world.clock.advance(Duration::from_secs(1));
+    assert!(world.keys.refresh_after_invalid_key(&endpoint, "one").await);
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("two"));
+    assert_eq!(world.web.asked(), 3);
+
+    assert!(!world.keys.refresh_after_invalid_key(&stranger, "one").await, "the same host, a moment later");
+    assert_eq!(world.web.asked(), 3);
+    world.clock.advance(MINUTE);
+    assert!(world.keys.refresh_after_invalid_key(&stranger, "one").await);
+    assert_eq!(world.web.asked(), 4);
+}
+
+#[tokio::test]
+async fn a_new_key_under_an_old_kid_is_another_key() {
+    let world = World::new().await;
+    let endpoint = world.endpoint("acme").await;
+    world.web.publishes(&[&jwk("constant")], None);
+    world.put_uri(consumer_of(&endpoint), Admission::Automatic).await;
+    let before = world.keys.key_for(&endpoint).await.unwrap();
+    world.web.publishes(&[&jwk("constant")], None);
+    assert!(world.keys.refresh_after_invalid_key(&endpoint, "constant").await);
+    let after = world.keys.key_for(&endpoint).await.unwrap();
+    assert_ne!(before.jwk().thumbprint(), after.jwk().thumbprint());
+}
+
+#[tokio::test]
+async fn another_source_is_asked_at_once() {
+    let world = World::new().await;
+    let endpoint = world.endpoint("acme").await;
+    let owner = consumer_of(&endpoint);
+    world.web.publishes(&[&jwk("one")], Some(HOUR));
+    world.put_uri(owner.clone(), Admission::Automatic).await;
+    world.chosen(&endpoint).await.unwrap();
+    let jwks_uri = "https://elsewhere.example.com/jwks.json".parse().unwrap();
+    world.put(owner, KeySource::Uri { jwks_uri, admission: Admission::Automatic }, Vec::new()).await;
+    world.web.publishes(&[&jwk("two")], None);
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("two"));
+}
