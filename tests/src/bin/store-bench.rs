@@ -1,0 +1,209 @@
+//! What the embedded store costs: events accepted and settled, in events per second and CPU time per event, beside
+//! a bare loop that inserts as many bytes through the same library with the same durability.
+//!
+//! `cargo run --release -p waxseal-tests --bin store-bench [events] [endpoints] [callers]`
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use waxseal_keys::Timestamp;
+use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId, EventId};
+use waxseal_sender::model::delivery::{Attempt, DeliveryState, LiveDelivery};
+use waxseal_sender::store::sqlite::SqliteStore;
+use waxseal_sender::store::{
+    Accepted, Idempotency, NewDelivery, NewEvent, Outbox, Outcome, Settled, Settlement,
+};
+
+const PAYLOAD: usize = 1_024;
+const START: i64 = 1_800_000_000_000;
+
+fn main() {
+    let mut arguments = std::env::args().skip(1).map(|text| text.parse::<usize>().expect("a number"));
+    let events = arguments.next().unwrap_or(60_000);
+    let endpoints = arguments.next().unwrap_or(100);
+    println!(
+        "{events} events of {PAYLOAD} bytes, one delivery each, to {endpoints} endpoints; synchronous = FULL"
+    );
+    println!("{:<34}{:>12}{:>16}{:>18}", "", "events/s", "CPU us/event", "events/commit");
+    let raw = raw_loop(events);
+    raw.print("bare inserts, 256 a commit");
+    let cases = match arguments.next() {
+        Some(callers) => vec![(callers, false), (callers, true)],
+        None => vec![(1, false), (16, false), (256, false), (256, true), (1_024, false), (1_024, true)],
+    };
+    for (tasks, keyed) in cases {
+        let measured = store(if tasks == 1 { events / 20 } else { events }, endpoints, tasks, keyed);
+        let keys = if keyed { ", keyed" } else { "" };
+        measured.print(&format!("accept + settle, {tasks} callers{keys}"));
+        if tasks >= 256 {
+            println!(
+                "{:<34}{:>12.2}{:>16.2}",
+                "  against bare inserts",
+                measured.rate / raw.rate,
+                measured.cpu / raw.cpu
+            );
+        }
+    }
+}
+
+struct Measured {
+    rate: f64,
+    cpu: f64,
+    per_commit: f64,
+}
+
+impl Measured {
+    fn print(&self, what: &str) {
+        println!("{what:<34}{:>12.0}{:>16.1}{:>18.1}", self.rate, self.cpu, self.per_commit);
+    }
+}
+
+/// Time and CPU time since a start, of this whole process.
+struct Meter {
+    started: Instant,
+    cpu: Duration,
+}
+
+impl Meter {
+    #[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+    fn start() -> Self {
+        Self { started: Instant::now(), cpu: cpu_time() }
+    }
+
+    fn stop(self, events: usize, commits: u64) -> Measured {
+        let (wall, cpu) = (self.started.elapsed(), cpu_time() - self.cpu);
+        let events = events as f64;
+        Measured {
+            rate: events / wall.as_secs_f64(),
+            cpu: cpu.as_secs_f64() * 1e6 / events,
+            per_commit: events / commits as f64,
+        }
+    }
+}
+
+fn store(events: usize, endpoints: usize, tasks: usize, keyed: bool) -> Measured {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Arc::new(SqliteStore::open(folder.path().join("store.db")).expect("a store"));
+    let mut shares: Vec<Vec<(NewEvent, Settlement)>> = (0..tasks).map(|_| Vec::new()).collect();
+    for number in 0..events {
+        shares[number % tasks].push(work(number, endpoints, keyed));
+    }
+    let meter = Meter::start();
+    runtime.block_on(async {
+        let running: Vec<_> =
+            shares.into_iter().map(|share| tokio::spawn(run(Arc::clone(&store), share))).collect();
+        for task in running {
+            task.await.expect("a task");
+        }
+        store.close().await;
+    });
+    meter.stop(events, store.commits())
+}
+
+async fn run(store: Arc<SqliteStore>, share: Vec<(NewEvent, Settlement)>) {
+    for (event, settlement) in share {
+        assert_eq!(store.accept(event).await.expect("room"), Accepted::New);
+        assert_eq!(store.settle(settlement).await.expect("room"), Settled::Recorded);
+    }
+}
+
+fn work(number: usize, endpoints: usize, keyed: bool) -> (NewEvent, Settlement) {
+    let now = Timestamp::from_millis(START + number as i64 / 20);
+    // Odd, so that neighbours in time are not neighbours in the index.
+    let place = (number * 7_919) % endpoints;
+    let consumer = ConsumerId::parse(&format!("consumer-{place}")).expect("a name");
+    let mut endpoint = [0x0E; 16];
+    endpoint[..8].copy_from_slice(&(place as u64 * 0x9E37_79B9_7F4A_7C15).to_be_bytes());
+    let endpoint = EndpointId::from_bytes(endpoint);
+    let (id, event) = (DeliveryId::generate(now), EventId::generate(now));
+    let delivery = NewDelivery { id, endpoint, consumer: consumer.clone(), due_at: now };
+    let mut key = [0; 32];
+    key[..16].copy_from_slice(DeliveryId::generate(now).as_bytes());
+    key.rotate_left(8);
+    let idempotency =
+        Idempotency { key, content: [7; 32], expires_at: Timestamp::from_millis(START + 86_400_000) };
+    let attempt = Attempt {
+        number: 1,
+        started_at: now,
+        duration_ms: 23,
+        status: Some(202),
+        result: "delivered".to_owned(),
+        signing_kid: "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs".to_owned(),
+        encryption_kid: Some("cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s".to_owned()),
+        excerpt: Vec::new(),
+        next_at: None,
+    };
+    let settlement = Settlement {
+        delivery: LiveDelivery {
+            id,
+            event,
+            endpoint,
+            consumer: consumer.clone(),
+            due_at: now,
+            attempts_made: 0,
+        },
+        attempt: Some(attempt),
+        outcome: Outcome::Final(DeliveryState::Delivered),
+        at: now,
+        changes: Vec::new(),
+    };
+    let event = NewEvent {
+        id: event,
+        accepted_at: now,
+        event_type: "order.created".to_owned(),
+        sealed: vec![0x5A; PAYLOAD],
+        wrapped_keys: vec![(consumer, vec![0xA5; 61])],
+        deliveries: vec![delivery],
+        idempotency: keyed.then_some(idempotency),
+    };
+    (event, settlement)
+}
+
+/// One table, one blob of all the bytes that the store's rows of one event hold.
+fn raw_loop(events: usize) -> Measured {
+    const ROWS: usize = 61 + 12 + 16 * 9 + 9 * 8 + 43 * 2;
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut connection = raw_connection(&folder.path().join("raw.db"));
+    let bytes = vec![0x5A_u8; PAYLOAD + ROWS];
+    let meter = Meter::start();
+    let mut commits = 0;
+    let mut left = events;
+    while left > 0 {
+        let transaction = connection.transaction().expect("a transaction");
+        {
+            let mut insert =
+                transaction.prepare_cached("INSERT INTO raw (bytes) VALUES (?1)").expect("a statement");
+            for _ in 0..left.min(256) {
+                insert.execute([&bytes]).expect("a row");
+            }
+        }
+        transaction.commit().expect("a commit");
+        commits += 1;
+        left = left.saturating_sub(256);
+    }
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("a checkpoint");
+    meter.stop(events, commits)
+}
+
+fn raw_connection(path: &Path) -> rusqlite::Connection {
+    let connection = rusqlite::Connection::open(path).expect("a database");
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).expect("a log");
+    connection
+        .execute_batch(
+            "PRAGMA synchronous = FULL; CREATE TABLE raw (no INTEGER PRIMARY KEY, bytes BLOB NOT NULL)",
+        )
+        .expect("a table");
+    connection
+}
+
+/// User and system time of this process, in steps of the kernel's clock (10 ms).
+fn cpu_time() -> Duration {
+    let text = fs::read_to_string("/proc/self/stat").expect("Linux");
+    let fields: Vec<&str> = text.rsplit_once(')').expect("a name").1.split_whitespace().collect();
+    let ticks: u64 =
+        [11, 12].into_iter().map(|field: usize| fields[field].parse::<u64>().expect("ticks")).sum();
+    Duration::from_millis(ticks * 10)
+}

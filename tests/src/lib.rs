@@ -1,0 +1,10 @@
+//! What the tests share: real processes, a client for the API, endpoints that answer as told.
+
+pub mod api;
+pub mod consumer;
+pub mod pki;
+pub mod process;
+pub mod sender;
+pub mod sink;
+pub mod store_model;
+pub mod store_suite;

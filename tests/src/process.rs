@@ -1,0 +1,120 @@
+//! Child processes that end with the test that started them.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// A running program of this workspace. Killed when it is dropped.
+pub struct Process {
+    name: &'static str,
+    child: Child,
+    lines: Receiver<String>,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Process {
+    /// Starts a program.
+    pub fn start(name: &'static str, command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {name} ({command:?}): {error}"));
+        let (sender, lines) = channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (stderr, kept) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&log));
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                kept.lock().unwrap().push(line);
+            }
+        });
+        Self { name, child, lines, log }
+    }
+
+    /// Waits for a line of standard output that starts with `prefix`; returns the rest of it.
+    pub fn line_after(&self, prefix: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(Duration::from_secs(20));
+            let line =
+                line.unwrap_or_else(|_| panic!("{} never said `{prefix}`:\n{}", self.name, self.log()));
+            if let Some(rest) = line.strip_prefix(prefix) {
+                return rest.to_owned();
+            }
+        }
+    }
+
+    /// What it wrote to standard error.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().join("\n")
+    }
+
+    /// Whether it has ended.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Asks it to stop (SIGTERM) and waits until it has.
+    #[expect(clippy::disallowed_methods, reason = "another process tells nobody when it ends")]
+    pub fn stop(mut self) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        Command::new("kill").args(["-TERM", &pid]).status().expect("kill is part of every Unix");
+        for _ in 0..400 {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        panic!("{} did not stop:\n{}", self.name, self.log());
+    }
+
+    /// CPU seconds that it has used so far, user and system, of all its threads.
+    pub fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let after_name = stat.rsplit_once(") ").unwrap().1;
+        let field = |index: usize| -> f64 { after_name.split(' ').nth(index).unwrap().parse().unwrap() };
+        // Fields 14 and 15 of proc(5), in ticks of a hundredth of a second.
+        (field(11) + field(12)) / 100.0
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            eprintln!("--- log of {} ---\n{}", self.name, self.log());
+        }
+    }
+}
+
+/// A program of this workspace, as cargo built it beside the running test.
+pub fn program(name: &str) -> PathBuf {
+    let mut folder = std::env::current_exe().unwrap();
+    folder.pop();
+    if folder.ends_with("deps") {
+        folder.pop();
+    }
+    let path = folder.join(name);
+    assert!(
+        path.exists(),
+        "{} is not built: run ./tests/run, or cargo build --release --workspace --bins",
+        path.display()
+    );
+    path
+}

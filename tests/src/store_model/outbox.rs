@@ -1,0 +1,213 @@
+//! The model's outbox.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use waxseal_keys::Timestamp;
+use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId, EventId};
+use waxseal_sender::model::delivery::{Attempt, Delivery, DeliveryState, LiveDelivery};
+use waxseal_sender::store::{
+    Accepted, Backlog, DeliveryFilter, DuePosition, EndpointWork, EventSummary, NewDelivery, NewEvent,
+    Outbox, Outcome, Settled, Settlement, StoreError, StoredPayload,
+};
+
+use super::{Entry, Remembered, State, StoreModel};
+
+#[async_trait]
+impl Outbox for StoreModel {
+    async fn accept(&self, event: NewEvent) -> Result<Accepted, StoreError> {
+        let mut state = self.state();
+        if let Some(new) = &event.idempotency {
+            match state.idempotency.get(&new.key) {
+                Some(old) if old.expires_at > event.accepted_at => {
+                    let same = old.content == new.content;
+                    return Ok(if same {
+                        Accepted::Replayed(old.event)
+                    } else {
+                        Accepted::Conflict(old.event)
+                    });
+                }
+                _ => {
+                    let remembered =
+                        Remembered { content: new.content, event: event.id, expires_at: new.expires_at };
+                    state.idempotency.insert(new.key, remembered);
+                }
+            }
+        }
+        for delivery in event.deliveries.iter().cloned() {
+            state.add(delivery, event.id);
+        }
+        state.events.insert(event.id, event);
+        Ok(Accepted::New)
+    }
+
+    async fn endpoints_with_work(&self) -> Result<Vec<EndpointWork>, StoreError> {
+        let mut work: BTreeMap<EndpointId, EndpointWork> = BTreeMap::new();
+        for (_, entry) in self.state().live() {
+            let (endpoint, consumer, next_due) = (entry.endpoint, entry.consumer.clone(), entry.due_at);
+            let known = work.entry(endpoint).or_insert(EndpointWork { endpoint, consumer, next_due });
+            known.next_due = known.next_due.min(next_due);
+        }
+        Ok(work.into_values().collect())
+    }
+
+    async fn due(
+        &self,
+        endpoint: EndpointId,
+        after: Option<DuePosition>,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<LiveDelivery>, StoreError> {
+        let state = self.state();
+        let mut found: Vec<LiveDelivery> = state
+            .live()
+            .filter(|(_, entry)| entry.endpoint == endpoint && entry.due_at <= until)
+            .map(|(id, entry)| LiveDelivery {
+                id: *id,
+                event: entry.event,
+                endpoint,
+                consumer: entry.consumer.clone(),
+                due_at: entry.due_at,
+                attempts_made: entry.attempts_made(),
+            })
+            .filter(|live| after.is_none_or(|after| DuePosition { due_at: live.due_at, id: live.id } > after))
+            .collect();
+        found.sort_by_key(|live| (live.due_at, live.id));
+        found.truncate(usize::try_from(limit).unwrap());
+        Ok(found)
+    }
+
+    async fn payloads(&self, wanted: Vec<(EventId, ConsumerId)>) -> Result<Vec<StoredPayload>, StoreError> {
+        let state = self.state();
+        let payload = |(event, consumer): (EventId, ConsumerId)| {
+            let stored = state.events.get(&event)?;
+            let (_, wrapped_key) = stored.wrapped_keys.iter().find(|(owner, _)| *owner == consumer)?;
+            Some(StoredPayload {
+                event,
+                consumer,
+                event_type: stored.event_type.clone(),
+                sealed: stored.sealed.clone(),
+                wrapped_key: wrapped_key.clone(),
+            })
+        };
+        Ok(wanted.into_iter().filter_map(payload).collect())
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Result<Settled, StoreError> {
+        if let Outcome::Final(state) = settlement.outcome
+            && !state.is_final()
+        {
+            return Err(StoreError::Corrupt { what: "settlement: the state in which it ends is not final" });
+        }
+        let fence = settlement.delivery.attempts_made;
+        if settlement.attempt.as_ref().is_some_and(|attempt| attempt.number != fence + 1) {
+            return Err(StoreError::Corrupt { what: "settlement: its attempt is out of order" });
+        }
+        let mut state = self.state();
+        let entry = state.deliveries.get_mut(&settlement.delivery.id);
+        let Some(entry) = entry.filter(|entry| entry.ended.is_none() && entry.attempts_made() == fence)
+        else {
+            return Ok(Settled::Stale);
+        };
+        if let Some(attempt) = settlement.attempt {
+            entry.attempts.push(attempt);
+            entry.last_attempt_at = Some(settlement.at);
+        }
+        match settlement.outcome {
+            Outcome::Final(state) => entry.ended = Some(state),
+            Outcome::Again { due_at } => entry.due_at = due_at,
+        }
+        state.change(settlement.changes);
+        Ok(Settled::Recorded)
+    }
+
+    async fn redeliver(&self, delivery: NewDelivery, event: EventId) -> Result<(), StoreError> {
+        let mut state = self.state();
+        if !state.events.contains_key(&event) {
+            return Err(StoreError::NotFound { what: "event" });
+        }
+        state.add(delivery, event);
+        Ok(())
+    }
+
+    async fn cancel(&self, endpoints: Vec<EndpointId>, _now: Timestamp) -> Result<u64, StoreError> {
+        let mut cancelled = 0;
+        for entry in self.state().deliveries.values_mut() {
+            if entry.ended.is_none() && endpoints.contains(&entry.endpoint) {
+                entry.ended = Some(DeliveryState::Cancelled);
+                cancelled += 1;
+            }
+        }
+        Ok(cancelled)
+    }
+
+    async fn event(&self, id: EventId) -> Result<Option<EventSummary>, StoreError> {
+        let summary = |event: &NewEvent| {
+            let mut consumers: Vec<ConsumerId> =
+                event.wrapped_keys.iter().map(|(owner, _)| owner.clone()).collect();
+            consumers.sort();
+            EventSummary {
+                id,
+                event_type: event.event_type.clone(),
+                accepted_at: event.accepted_at,
+                consumers,
+            }
+        };
+        Ok(self.state().events.get(&id).map(summary))
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
+        Ok(self.state().deliveries.get(&id).map(|entry| shown(id, entry)))
+    }
+
+    async fn deliveries(&self, filter: DeliveryFilter) -> Result<Vec<Delivery>, StoreError> {
+        let state = self.state();
+        let newest_first = state.deliveries.iter().rev().map(|(id, entry)| shown(*id, entry));
+        let wanted = newest_first.filter(|delivery| {
+            filter.before.is_none_or(|before| delivery.id < before)
+                && filter.event.is_none_or(|event| delivery.event == event)
+                && filter.endpoint.is_none_or(|endpoint| delivery.endpoint == endpoint)
+                && filter.consumer.as_ref().is_none_or(|consumer| delivery.consumer == *consumer)
+                && filter.state.is_none_or(|state| delivery.state == state)
+        });
+        Ok(wanted.take(usize::try_from(filter.limit).unwrap()).collect())
+    }
+
+    async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
+        Ok(self.state().deliveries.get(&delivery).map_or_else(Vec::new, |entry| entry.attempts.clone()))
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        let state = self.state();
+        Ok(Backlog {
+            live: u64::try_from(state.live().count()).unwrap(),
+            oldest_due: state.live().map(|(_, entry)| entry.due_at).min(),
+        })
+    }
+}
+
+impl State {
+    fn live(&self) -> impl Iterator<Item = (&DeliveryId, &Entry)> {
+        self.deliveries.iter().filter(|(_, entry)| entry.ended.is_none())
+    }
+
+    fn add(&mut self, delivery: NewDelivery, event: EventId) {
+        let NewDelivery { id, endpoint, consumer, due_at } = delivery;
+        let (ended, attempts, last_attempt_at) = (None, Vec::new(), None);
+        self.deliveries
+            .insert(id, Entry { event, endpoint, consumer, due_at, ended, attempts, last_attempt_at });
+    }
+}
+
+fn shown(id: DeliveryId, entry: &Entry) -> Delivery {
+    Delivery {
+        id,
+        event: entry.event,
+        endpoint: entry.endpoint,
+        consumer: entry.consumer.clone(),
+        state: entry.state(),
+        attempts_made: entry.attempts_made(),
+        due_at: entry.ended.is_none().then_some(entry.due_at),
+        last_attempt_at: entry.last_attempt_at,
+    }
+}

@@ -1,0 +1,127 @@
+//! Ids, times and rows that properties are made from: deterministic, so that a failure reads the same twice.
+
+use waxseal_keys::Timestamp;
+use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId, EventId};
+use waxseal_sender::model::delivery::{Attempt, LiveDelivery};
+use waxseal_sender::store::{DeliveryFilter, Idempotency, NewDelivery, NewEvent, Outcome, Settlement};
+
+/// A moment.
+pub fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(1_800_000_000_000 + millis)
+}
+
+/// The event with this number; ids ascend with their numbers.
+pub fn event_id(number: u32) -> EventId {
+    EventId::from_bytes(id(0xE0, number))
+}
+
+/// The delivery with this number.
+pub fn delivery_id(number: u32) -> DeliveryId {
+    DeliveryId::from_bytes(id(0xD0, number))
+}
+
+/// The endpoint with this number.
+pub fn endpoint_id(number: u32) -> EndpointId {
+    EndpointId::from_bytes(id(0xB0, number))
+}
+
+/// The consumer with this number.
+pub fn consumer(number: u32) -> ConsumerId {
+    ConsumerId::parse(&format!("consumer-{number}")).unwrap()
+}
+
+/// The consumer that owns an endpoint; three share them all.
+pub fn owner_of(endpoint: u32) -> ConsumerId {
+    consumer(endpoint % 3)
+}
+
+/// A delivery to an endpoint.
+pub fn new_delivery(number: u32, endpoint: u32, due_at: Timestamp) -> NewDelivery {
+    NewDelivery {
+        id: delivery_id(number),
+        endpoint: endpoint_id(endpoint),
+        consumer: owner_of(endpoint),
+        due_at,
+    }
+}
+
+/// An event with these deliveries, its key wrapped once for each of their consumers.
+pub fn new_event(number: u32, accepted_at: Timestamp, deliveries: Vec<NewDelivery>) -> NewEvent {
+    let mut consumers: Vec<ConsumerId> =
+        deliveries.iter().map(|delivery| delivery.consumer.clone()).collect();
+    consumers.sort();
+    consumers.dedup();
+    let wrap = |consumer: ConsumerId| {
+        let wrapped = format!("key of {number} for {consumer}").into_bytes();
+        (consumer, wrapped)
+    };
+    NewEvent {
+        id: event_id(number),
+        accepted_at,
+        event_type: format!("order.kind{}", number % 4),
+        sealed: format!("payload of {number}").into_bytes(),
+        wrapped_keys: consumers.into_iter().map(wrap).collect(),
+        deliveries,
+        idempotency: None,
+    }
+}
+
+/// An idempotency key with its content.
+pub fn idempotency(key: u8, content: u8, expires_at: Timestamp) -> Idempotency {
+    Idempotency { key: [key; 32], content: [content; 32], expires_at }
+}
+
+/// What is live of a delivery that was accepted for an endpoint.
+pub fn live(number: u32, event: u32, endpoint: u32, due_at: Timestamp, attempts_made: u32) -> LiveDelivery {
+    LiveDelivery {
+        id: delivery_id(number),
+        event: event_id(event),
+        endpoint: endpoint_id(endpoint),
+        consumer: owner_of(endpoint),
+        due_at,
+        attempts_made,
+    }
+}
+
+/// An attempt, with every field filled or none that may be empty.
+pub fn attempt(number: u32, started_at: Timestamp, next_at: Option<Timestamp>) -> Attempt {
+    let full = number % 2 == 1;
+    Attempt {
+        number,
+        started_at,
+        duration_ms: 40 + number,
+        status: full.then_some(503),
+        result: if full { "answer.status" } else { "post.timeout" }.to_owned(),
+        signing_kid: format!("signer-{number}"),
+        encryption_kid: full.then(|| "recipient".to_owned()),
+        excerpt: if full { b"ciphertext".to_vec() } else { Vec::new() },
+        next_at,
+    }
+}
+
+/// The settlement of a live delivery by its next attempt.
+pub fn settlement(delivery: LiveDelivery, outcome: Outcome, now: Timestamp) -> Settlement {
+    let next_at = match outcome {
+        Outcome::Again { due_at } => Some(due_at),
+        Outcome::Final(_) => None,
+    };
+    let attempt = attempt(delivery.attempts_made + 1, now, next_at);
+    Settlement { delivery, attempt: Some(attempt), outcome, at: now, changes: Vec::new() }
+}
+
+/// The end of a live delivery without an attempt.
+pub fn end_without_attempt(delivery: LiveDelivery, outcome: Outcome, now: Timestamp) -> Settlement {
+    Settlement { delivery, attempt: None, outcome, at: now, changes: Vec::new() }
+}
+
+/// Everything, in one page.
+pub fn everything() -> DeliveryFilter {
+    DeliveryFilter { limit: 1_000, ..DeliveryFilter::default() }
+}
+
+fn id(kind: u8, number: u32) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[0] = kind;
+    bytes[12..].copy_from_slice(&number.to_be_bytes());
+    bytes
+}

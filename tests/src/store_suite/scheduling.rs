@@ -1,0 +1,104 @@
+//! Properties of what the engine schedules by: `due`, `endpoints_with_work`, `backlog`.
+
+use waxseal_sender::model::delivery::DeliveryState;
+use waxseal_sender::store::{Backlog, DuePosition, EndpointWork, Outcome};
+
+use super::Subject;
+use super::fixture::{at, delivery_id, endpoint_id, live, new_delivery, new_event, owner_of, settlement};
+
+/// The order is `(due_at, id)` and a page goes on exactly after the position of the one before.
+pub async fn due_deliveries_come_in_order_and_in_pages(subject: impl Subject) {
+    let store = subject.store();
+    let due_times = [30, 10, 20, 10, 10, 20, 40];
+    for (number, due) in (1..).zip(due_times) {
+        let deliveries = vec![new_delivery(number, 1, at(due)), new_delivery(100 + number, 2, at(due))];
+        store.accept(new_event(number, at(0), deliveries)).await.unwrap();
+    }
+    let ordered = [2, 4, 5, 3, 6, 1, 7].map(delivery_id);
+    let all = store.due(endpoint_id(1), None, at(40), 100).await.unwrap();
+    assert_eq!(all.iter().map(|live| live.id).collect::<Vec<_>>(), ordered);
+
+    for page in 1..=8 {
+        let mut found = Vec::new();
+        let mut after = None;
+        loop {
+            let some = store.due(endpoint_id(1), after, at(40), page).await.unwrap();
+            let Some(last) = some.last() else { break };
+            after = Some(DuePosition { due_at: last.due_at, id: last.id });
+            found.extend(some);
+        }
+        assert_eq!(found, all, "in pages of {page}");
+    }
+}
+
+/// `until` is included, and nothing after it.
+pub async fn what_is_due_later_is_not_due(subject: impl Subject) {
+    let store = subject.store();
+    let deliveries = vec![new_delivery(1, 1, at(10)), new_delivery(2, 1, at(11))];
+    store.accept(new_event(1, at(0), deliveries)).await.unwrap();
+    assert_eq!(store.due(endpoint_id(1), None, at(9), 9).await.unwrap(), []);
+    assert_eq!(store.due(endpoint_id(1), None, at(10), 9).await.unwrap(), [live(1, 1, 1, at(10), 0)]);
+    assert_eq!(store.due(endpoint_id(1), None, at(11), 9).await.unwrap().len(), 2);
+    assert_eq!(store.due(endpoint_id(2), None, at(11), 9).await.unwrap(), []);
+}
+
+/// Exactly the endpoints with live deliveries, paused or not, due or not.
+pub async fn endpoints_with_work_are_found_with_their_next_due_time(subject: impl Subject) {
+    let store = subject.store();
+    let deliveries = vec![
+        new_delivery(1, 1, at(50)),
+        new_delivery(2, 1, at(40)),
+        new_delivery(3, 2, at(9_000)),
+        new_delivery(4, 3, at(10)),
+    ];
+    store.accept(new_event(1, at(0), deliveries)).await.unwrap();
+    let delivered = Outcome::Final(DeliveryState::Delivered);
+    store.settle(settlement(live(4, 1, 3, at(10), 0), delivered, at(11))).await.unwrap();
+    let again = Outcome::Again { due_at: at(60) };
+    store.settle(settlement(live(2, 1, 1, at(40), 0), again, at(41))).await.unwrap();
+
+    let mut work = store.endpoints_with_work().await.unwrap();
+    work.sort_by_key(|work| work.endpoint);
+    let expected = |endpoint, next_due| EndpointWork {
+        endpoint: endpoint_id(endpoint),
+        consumer: owner_of(endpoint),
+        next_due,
+    };
+    assert_eq!(work, [expected(1, at(50)), expected(2, at(9_000))]);
+}
+
+/// However many of its deliveries wait, an endpoint is named once.
+pub async fn a_long_backlog_is_one_endpoint_with_work(subject: impl Subject) {
+    let store = subject.store();
+    for number in 0..300 {
+        let deliveries = vec![new_delivery(number, 1, at(i64::from(number)))];
+        store.accept(new_event(number, at(0), deliveries)).await.unwrap();
+    }
+    store.accept(new_event(300, at(0), vec![new_delivery(300, 2, at(7))])).await.unwrap();
+    let mut work = store.endpoints_with_work().await.unwrap();
+    work.sort_by_key(|work| work.endpoint);
+    assert_eq!(work.iter().map(|work| work.next_due).collect::<Vec<_>>(), [at(0), at(7)]);
+}
+
+/// Live deliveries and the earliest due time among them, through every way in and out.
+pub async fn the_backlog_is_counted(mut subject: impl Subject) {
+    let store = subject.store();
+    assert_eq!(store.backlog().await.unwrap(), Backlog { live: 0, oldest_due: None });
+    let deliveries = vec![
+        new_delivery(1, 1, at(30)),
+        new_delivery(2, 2, at(20)),
+        new_delivery(3, 2, at(10)),
+        new_delivery(4, 3, at(40)),
+    ];
+    store.accept(new_event(1, at(0), deliveries)).await.unwrap();
+    assert_eq!(store.backlog().await.unwrap(), Backlog { live: 4, oldest_due: Some(at(10)) });
+    let again = Outcome::Again { due_at: at(50) };
+    store.settle(settlement(live(3, 1, 2, at(10), 0), again, at(11))).await.unwrap();
+    assert_eq!(store.backlog().await.unwrap(), Backlog { live: 4, oldest_due: Some(at(20)) });
+    assert_eq!(store.cancel(vec![endpoint_id(2)], at(12)).await.unwrap(), 2);
+    assert_eq!(store.backlog().await.unwrap(), Backlog { live: 2, oldest_due: Some(at(30)) });
+    let delivered = Outcome::Final(DeliveryState::Delivered);
+    store.settle(settlement(live(1, 1, 1, at(30), 0), delivered, at(31))).await.unwrap();
+    subject.reopen().await;
+    assert_eq!(subject.store().backlog().await.unwrap(), Backlog { live: 1, oldest_due: Some(at(40)) });
+}

@@ -1,0 +1,10 @@
+//! End to end: the sender and its consumers as separate processes, each with its own caches, over real sockets.
+
+mod crash;
+mod keys;
+mod matrix;
+mod program;
+mod replay;
+mod rotation;
+mod support;
+mod tls;

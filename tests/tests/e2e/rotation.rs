@@ -1,0 +1,137 @@
+//! Rotations under load: of the sender's signing keys, and of a consumer's encryption keys. Nothing is refused.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use waxseal_keys::EncryptionKeyType;
+use waxseal_tests::api::Api;
+use waxseal_tests::consumer::{Consumer, ConsumerSetup};
+use waxseal_tests::sender::SenderFolder;
+
+use crate::support::{SHORT_KEYS, endpoint, key, publish, register, set};
+
+/// Publishes without a pause until it is told to stop; returns how many.
+fn load(api: &Api, stop: &Arc<AtomicBool>) -> JoinHandle<usize> {
+    let (api, stop) = (api.clone(), Arc::clone(stop));
+    tokio::spawn(async move {
+        let mut published = 0;
+        while !stop.load(Ordering::SeqCst) {
+            publish(&api, "acme", json!({ "n": published })).await;
+            published += 1;
+            sleep(Duration::from_millis(2)).await;
+        }
+        published
+    })
+}
+
+/// Every delivery was taken at its first attempt.
+async fn nothing_was_refused(api: &Api, consumer: &Consumer, published: usize) {
+    let taken = consumer.until_taken(published).await;
+    assert_eq!(taken.len(), published);
+    for state in ["pending", "retrying", "exhausted", "refused", "expired", "cancelled"] {
+        let all_settled = |answer: &Value| answer["data"].as_array().is_some_and(Vec::is_empty);
+        api.until(&format!("/v1/deliveries?state={state}"), all_settled).await;
+    }
+    let mut after = String::new();
+    loop {
+        let page = api.get(&format!("/v1/deliveries?limit=200{after}")).await;
+        for delivery in page["data"].as_array().unwrap() {
+            assert_eq!(delivery["attempts_made"], 1, "refused once: {delivery:#}");
+        }
+        match page["next"].as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => return,
+        }
+    }
+}
+
+async fn rotate_when_ready(api: &Api) {
+    for _ in 0..200 {
+        let (status, answer) = api.call(reqwest::Method::POST, "/v1/signing-keys/rotate", None).await;
+        if (200..300).contains(&status) {
+            return;
+        }
+        assert_eq!(status, 409, "{answer}");
+        sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the standby never became ready");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rotating_the_signing_keys_under_load_refuses_nothing() {
+    let folder = SenderFolder::init(SHORT_KEYS, None);
+    let sender = folder.start().await;
+    let consumer = Consumer::start(&ConsumerSetup {
+        issuer: &folder.origin,
+        audience: "acme",
+        scopes: &["a"],
+        protection: "signed",
+        keys: &[],
+        fail_first: 0,
+        delay_ms: 0,
+        tls: None,
+    });
+    register(&sender.api, "acme").await;
+    endpoint(&sender.api, "acme", &consumer.url("a"), "signed", None).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let publishing = load(&sender.api, &stop);
+    for _ in 0..3 {
+        rotate_when_ready(&sender.api).await;
+        sleep(Duration::from_millis(300)).await;
+    }
+    stop.store(true, Ordering::SeqCst);
+    let published = publishing.await.unwrap();
+    nothing_was_refused(&sender.api, &consumer, published).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_rotates_its_keys_under_load_misses_nothing() {
+    let folder = SenderFolder::init("", None);
+    let sender = folder.start().await;
+    let (first, _) = key(EncryptionKeyType::P256);
+    let (second, _) = key(EncryptionKeyType::X25519);
+    let consumer = Consumer::start(&ConsumerSetup {
+        issuer: &folder.origin,
+        audience: "acme",
+        scopes: &["a"],
+        protection: "sealed",
+        keys: &[first.clone(), second.clone()],
+        fail_first: 0,
+        delay_ms: 0,
+        tls: None,
+    });
+    register(&sender.api, "acme").await;
+    let keys = "/v1/consumers/acme/encryption-keys";
+    sender.api.put(keys, json!({ "jwks": set(&[&first]) })).await;
+    endpoint(&sender.api, "acme", &consumer.url("a"), "sealed", None).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let publishing = load(&sender.api, &stop);
+    for step in [&[&first, &second][..], &[&second], &[&second, &first], &[&first]] {
+        sleep(Duration::from_millis(400)).await;
+        sender.api.put(keys, json!({ "jwks": set(step) })).await;
+    }
+    stop.store(true, Ordering::SeqCst);
+    let published = publishing.await.unwrap();
+    nothing_was_refused(&sender.api, &consumer, published).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_key_is_gone_from_the_published_set_at_once() {
+    let folder = SenderFolder::init(SHORT_KEYS, None);
+    let sender = folder.start().await;
+    let kids = |answer: &Value, state: &str| -> Vec<String> {
+        let data = answer["data"].as_array().unwrap().iter();
+        data.filter(|key| key["state"] == state).map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+    };
+    let before = sender.api.get("/v1/signing-keys").await;
+    let active = kids(&before, "active").remove(0);
+    sender.api.post(&format!("/v1/signing-keys/{active}/revoke"), Value::Null).await;
+    let published = sender.api.get("/.well-known/jwks.json").await;
+    let still = published["keys"].as_array().unwrap().iter().any(|key| key["kid"] == active.as_str());
+    assert!(!still, "{published}");
+    assert_eq!(kids(&sender.api.get("/v1/signing-keys").await, "revoked"), [active]);
+}

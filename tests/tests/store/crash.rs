@@ -1,0 +1,57 @@
+//! Killed without warning, the embedded store has everything that it had acknowledged.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use waxseal_sender::id::{DeliveryId, EventId};
+use waxseal_sender::model::delivery::DeliveryState;
+use waxseal_sender::store::Outbox;
+use waxseal_sender::store::sqlite::SqliteStore;
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let mut acknowledged = Vec::new();
+    // Each round opens what the round before left behind, and is killed after another number of acknowledgements.
+    for lines in [1, 150, 700, 1_900, 40] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_store-crash-child"))
+            .arg(&path)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        for _ in 0..lines {
+            acknowledged.push(line(&mut output).expect("the child goes on until it is killed"));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // What it had still said before it died counts too.
+        while let Some(said) = line(&mut output) {
+            acknowledged.push(said);
+        }
+    }
+    let store = SqliteStore::open(&path).unwrap();
+    for said in &acknowledged {
+        let (what, id) = said.split_once(' ').unwrap();
+        match what {
+            "accepted" => {
+                let event = store.event(EventId::parse(id).unwrap()).await.unwrap();
+                assert!(event.is_some(), "{said}");
+            }
+            "settled" => {
+                let delivery = store.delivery(DeliveryId::parse(id).unwrap()).await.unwrap().expect(said);
+                assert_eq!(delivery.state, DeliveryState::Delivered, "{said}");
+            }
+            _ => panic!("{said}"),
+        }
+    }
+    assert!(acknowledged.iter().any(|said| said.starts_with("settled")));
+}
+
+/// A whole line, if there is one more; the kill may have cut the last.
+fn line(output: &mut impl BufRead) -> Option<String> {
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    line.strip_suffix('\n').map(ToOwned::to_owned)
+}

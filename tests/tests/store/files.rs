@@ -1,0 +1,142 @@
+//! The embedded store's files: who may open them, what is refused, what they hold after a key is destroyed.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use waxseal_sender::store::sqlite::SqliteStore;
+use waxseal_sender::store::{Catalog, DataKeyRecord, KeyRecords, Outbox, StoreError};
+use waxseal_tests::store_suite::fixture::{at, consumer, event_id, new_event};
+
+use crate::subject;
+
+#[tokio::test]
+async fn one_process_at_a_time_has_the_store() {
+    let subject = subject::sqlite().await;
+    let refused = SqliteStore::open(&subject.path).unwrap_err();
+    assert!(
+        matches!(&refused, StoreError::Locked { path } if subject.path.ends_with(path.rsplit('/').next().unwrap()))
+    );
+    let child = Command::new(env!("CARGO_BIN_EXE_store-crash-child")).arg(&subject.path).output().unwrap();
+    assert!(!child.status.success());
+    assert_eq!(String::from_utf8(child.stdout).unwrap(), "refused store.locked\n");
+
+    // The refusals have not disturbed the owner, and the lock ends with it.
+    subject.store.accept(new_event(1, at(0), vec![])).await.unwrap();
+    subject.store.close().await;
+    let next = SqliteStore::open(&subject.path).unwrap();
+    assert!(next.event(event_id(1)).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_dropped_store_has_kept_everything_and_can_be_opened() {
+    let subject = subject::sqlite().await;
+    subject.store.accept(new_event(1, at(0), vec![])).await.unwrap();
+    let path = subject.path.clone();
+    drop(subject.store);
+    let next = SqliteStore::open(path).unwrap();
+    assert!(next.event(event_id(1)).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_closed_store_says_so_and_leaves_no_log() {
+    let subject = subject::sqlite().await;
+    subject.store.accept(new_event(1, at(0), vec![])).await.unwrap();
+    subject.store.close().await;
+    subject.store.close().await;
+    assert!(matches!(subject.store.accept(new_event(2, at(0), vec![])).await, Err(StoreError::Closed)));
+    assert!(matches!(subject.store.records().await, Err(StoreError::Closed)));
+    let log = subject.path.with_extension("db-wal");
+    assert!(fs::metadata(log).map_or(true, |log| log.len() == 0));
+}
+
+#[tokio::test]
+async fn only_the_owner_may_read_the_files() {
+    let subject = subject::sqlite().await;
+    subject.store.accept(new_event(1, at(0), vec![])).await.unwrap();
+    for suffix in ["", ".lock", "-wal", "-shm"] {
+        let file = format!("{}{suffix}", subject.path.display());
+        assert_eq!(mode(Path::new(&file)), 0o600, "{file}");
+    }
+    subject.store.close().await;
+    fs::set_permissions(&subject.path, fs::Permissions::from_mode(0o644)).unwrap();
+    let _store = SqliteStore::open(&subject.path).unwrap();
+    assert_eq!(mode(&subject.path), 0o600);
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_and_left_alone() {
+    let subject = subject::sqlite().await;
+    subject.store.close().await;
+    let database = rusqlite::Connection::open(&subject.path).unwrap();
+    database.pragma_update(None, "user_version", 77).unwrap();
+    drop(database);
+    let refused = SqliteStore::open(&subject.path).unwrap_err();
+    assert!(matches!(refused, StoreError::NewerSchema { found: 77, known: 1 }), "{refused:?}");
+    let database = rusqlite::Connection::open(&subject.path).unwrap();
+    let version: u32 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert_eq!(version, 77);
+}
+
+#[tokio::test]
+async fn what_is_no_store_is_reported_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text");
+    let content = "no database, but as long as the beginning of one must be. ".repeat(100);
+    fs::write(&text, &content).unwrap();
+    let refused = SqliteStore::open(&text).unwrap_err();
+    assert!(matches!(refused, StoreError::Corrupt { what: "database file" }), "{refused:?}");
+    assert_eq!(fs::read_to_string(&text).unwrap(), content);
+
+    let foreign = folder.path().join("foreign.db");
+    rusqlite::Connection::open(&foreign)
+        .unwrap()
+        .execute_batch("CREATE TABLE events (other INTEGER)")
+        .unwrap();
+    let refused = SqliteStore::open(&foreign).unwrap_err();
+    assert!(matches!(refused, StoreError::Corrupt { .. }), "{refused:?}");
+}
+
+#[tokio::test]
+async fn damage_is_reported_and_not_answered() {
+    let subject = subject::sqlite().await;
+    for number in 0..200 {
+        subject.store.accept(new_event(number, at(0), vec![])).await.unwrap();
+    }
+    subject.store.close().await;
+    let mut bytes = fs::read(&subject.path).unwrap();
+    // All pages but the first, which holds the schema.
+    bytes[4096..].fill(0x5A);
+    fs::write(&subject.path, bytes).unwrap();
+    let error = match SqliteStore::open(&subject.path) {
+        Err(error) => error,
+        Ok(store) => store.event(event_id(1)).await.unwrap_err(),
+    };
+    assert_eq!(error.code(), "store.corrupt");
+}
+
+#[tokio::test]
+async fn a_destroyed_data_key_is_in_no_file() {
+    let subject = subject::sqlite().await;
+    let wrapped = b"these bytes are the wrapped data key".to_vec();
+    for owner in 0..4 {
+        let wrapped = if owner == 2 { wrapped.clone() } else { vec![owner.try_into().unwrap(); 36] };
+        let key = DataKeyRecord { consumer: Some(consumer(owner)), kek_id: "kek".to_owned(), wrapped };
+        subject.store.keep_data_key(key).await.unwrap();
+    }
+    let folder = subject.path.parent().unwrap();
+    assert!(holds(folder, &wrapped));
+    subject.store.destroy_data_key(consumer(2)).await.unwrap();
+    assert!(!holds(folder, &wrapped));
+    assert_eq!(subject.store.data_keys().await.unwrap().len(), 3);
+}
+
+fn holds(folder: &Path, bytes: &[u8]) -> bool {
+    let mut files = fs::read_dir(folder).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
+    files.any(|content| content.windows(bytes.len()).any(|window| window == bytes))
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}

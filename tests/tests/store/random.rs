@@ -1,0 +1,250 @@
+//! Random commands: the embedded store and the model must give the same answers, reopening included.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use waxseal_sender::model::delivery::{DeliveryState, LiveDelivery};
+use waxseal_sender::store::{
+    DataKeyRecord, DeliveryFilter, DuePosition, NewEvent, Outcome, Record, RecordChange, RecordKind,
+    Settlement, Store,
+};
+use waxseal_tests::store_model::StoreModel;
+use waxseal_tests::store_suite::Subject;
+use waxseal_tests::store_suite::fixture::{
+    at, consumer, delivery_id, end_without_attempt, endpoint_id, event_id, idempotency, live, new_delivery,
+    new_event, owner_of, settlement,
+};
+
+use crate::subject;
+
+/// One step. Numbers are small, so that steps meet.
+#[derive(Clone, Debug)]
+enum Step {
+    Accept { endpoints: Vec<u32>, due: i64, key: Option<(u8, u8)> },
+    Settle { pick: usize, attempts_off: bool, tried: bool, outcome: Outcome, with_change: bool },
+    Redeliver { event: u32, endpoint: u32, due: i64 },
+    Cancel { endpoints: Vec<u32> },
+    Change { id: u8, remove: bool },
+    SaveRing { expected: u64 },
+    KeepKey { owner: u32 },
+    DestroyKey { owner: u32 },
+    Due { endpoint: u32, until: i64, after: Option<(i64, u32)>, limit: u32 },
+    List { filter: DeliveryFilter },
+    Reopen,
+}
+
+#[test]
+fn the_embedded_store_and_the_model_agree() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
+    let walks = vec(step(), 1..120);
+    runner
+        .run(&walks, |steps| {
+            runtime.block_on(walk(&steps));
+            Ok(())
+        })
+        .unwrap();
+}
+
+async fn walk(steps: &[Step]) {
+    let model = StoreModel::default();
+    let mut sqlite = subject::sqlite().await;
+    let mut walker = Walker::default();
+    for (now, step) in (0..).zip(steps) {
+        if matches!(step, Step::Reopen) {
+            sqlite.reopen().await;
+        }
+        let before = walker.clone();
+        let expected = walker.take(&model, step, now).await;
+        // The second takes the same step with the same names.
+        walker = before;
+        assert_eq!(walker.take(sqlite.store(), step, now).await, expected, "{step:?}");
+    }
+    assert_eq!(image(sqlite.store(), &walker).await, image(&model, &walker).await);
+}
+
+/// What has been named so far, and what is known of each delivery: enough to settle it rightly or wrongly.
+#[derive(Clone, Debug, Default)]
+struct Walker {
+    events: u32,
+    deliveries: Vec<LiveDelivery>,
+}
+
+impl Walker {
+    async fn take(&mut self, store: &dyn Store, step: &Step, now: i64) -> String {
+        match step.clone() {
+            Step::Accept { endpoints, due, key } => {
+                let event = NewEvent {
+                    idempotency: key.map(|(key, content)| idempotency(key, content, at(now + 20))),
+                    ..self.event(&endpoints, due, now)
+                };
+                format!("{:?}", store.accept(event).await.unwrap())
+            }
+            Step::Settle { pick, attempts_off, tried, outcome, with_change } => {
+                if self.deliveries.is_empty() {
+                    return String::new();
+                }
+                let pick = pick % self.deliveries.len();
+                let settlement = self.settlement(pick, attempts_off, tried, outcome, with_change, now);
+                let settled = store.settle(settlement).await.unwrap();
+                if format!("{settled:?}") == "Recorded" && tried {
+                    self.deliveries[pick].attempts_made += 1;
+                }
+                format!("{settled:?}")
+            }
+            Step::Redeliver { event, endpoint, due } => {
+                let delivery = new_delivery(self.name_delivery(event, endpoint, due), endpoint, at(due));
+                format!(
+                    "{:?}",
+                    store.redeliver(delivery, event_id(event)).await.map_err(|error| error.code())
+                )
+            }
+            Step::Cancel { endpoints } => {
+                let endpoints = endpoints.into_iter().map(endpoint_id).collect();
+                format!("{:?}", store.cancel(endpoints, at(now)).await.unwrap())
+            }
+            Step::Change { id, remove } => {
+                format!("{:?}", store.change(vec![change(id, remove, now)]).await.unwrap())
+            }
+            Step::SaveRing { expected } => {
+                format!("{:?}", store.save_ring(expected, now.to_be_bytes().to_vec()).await.unwrap())
+            }
+            Step::KeepKey { owner } => {
+                let consumer = (owner > 0).then(|| consumer(owner));
+                let key =
+                    DataKeyRecord { consumer, kek_id: "kek".to_owned(), wrapped: now.to_be_bytes().to_vec() };
+                format!("{:?}", store.keep_data_key(key).await.unwrap())
+            }
+            Step::DestroyKey { owner } => {
+                format!("{:?}", store.destroy_data_key(consumer(owner)).await.unwrap())
+            }
+            Step::Due { endpoint, until, after, limit } => {
+                let after =
+                    after.map(|(due, number)| DuePosition { due_at: at(due), id: delivery_id(number) });
+                format!("{:?}", store.due(endpoint_id(endpoint), after, at(until), limit).await.unwrap())
+            }
+            Step::List { filter } => format!("{:?}", store.deliveries(filter).await.unwrap()),
+            Step::Reopen => image(store, self).await,
+        }
+    }
+
+    fn event(&mut self, endpoints: &[u32], due: i64, now: i64) -> NewEvent {
+        let event = self.events;
+        self.events += 1;
+        let deliveries = endpoints
+            .iter()
+            .map(|endpoint| new_delivery(self.name_delivery(event, *endpoint, due), *endpoint, at(due)))
+            .collect();
+        new_event(event, at(now), deliveries)
+    }
+
+    fn name_delivery(&mut self, event: u32, endpoint: u32, due: i64) -> u32 {
+        let number = u32::try_from(self.deliveries.len()).unwrap();
+        self.deliveries.push(live(number, event, endpoint, at(due), 0));
+        number
+    }
+
+    fn settlement(
+        &self,
+        pick: usize,
+        attempts_off: bool,
+        tried: bool,
+        outcome: Outcome,
+        with_change: bool,
+        now: i64,
+    ) -> Settlement {
+        let mut known = self.deliveries[pick].clone();
+        known.attempts_made += u32::from(attempts_off);
+        let settled = if tried {
+            settlement(known, outcome, at(now))
+        } else {
+            end_without_attempt(known, outcome, at(now))
+        };
+        Settlement { changes: with_change.then(|| change(1, false, now)).into_iter().collect(), ..settled }
+    }
+}
+
+/// Everything that can be asked.
+async fn image(store: &dyn Store, walker: &Walker) -> String {
+    let mut records = store.records().await.unwrap();
+    records.sort_by(|a, b| (a.kind, &a.id).cmp(&(b.kind, &b.id)));
+    let mut work = store.endpoints_with_work().await.unwrap();
+    work.sort_by_key(|work| work.endpoint);
+    let mut keys = store.data_keys().await.unwrap();
+    keys.sort_by(|a, b| a.consumer.cmp(&b.consumer));
+    let everything = DeliveryFilter { limit: 10_000, ..DeliveryFilter::default() };
+    let deliveries = store.deliveries(everything).await.unwrap();
+    let mut text = format!("{records:#?}{work:#?}{keys:#?}{deliveries:#?}");
+    text += &format!("{:?}{:?}", store.ring().await.unwrap(), store.backlog().await.unwrap());
+    for delivery in &deliveries {
+        text += &format!("{:?}", store.attempts(delivery.id).await.unwrap());
+    }
+    let owners = (0..3).map(owner_of);
+    let wanted =
+        owners.flat_map(|owner| (0..walker.events).map(move |event| (event_id(event), owner.clone())));
+    text += &format!("{:?}", store.payloads(wanted.collect()).await.unwrap());
+    for event in 0..walker.events {
+        text += &format!("{:?}", store.event(event_id(event)).await.unwrap());
+    }
+    text
+}
+
+fn change(id: u8, remove: bool, now: i64) -> RecordChange {
+    let (kind, id) = (RecordKind::Endpoint, format!("ep{id}"));
+    match remove {
+        true => RecordChange::Remove { kind, id },
+        false => RecordChange::Put(Record { kind, id, consumer: None, sealed: now.to_be_bytes().to_vec() }),
+    }
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let due = 0..60_i64;
+    prop_oneof![
+        6 => (vec(0..5_u32, 0..4), due.clone(), proptest::option::of((0..3_u8, 0..2_u8)))
+            .prop_map(|(endpoints, due, key)| Step::Accept { endpoints, due, key }),
+        10 => (any::<usize>(), proptest::bool::weighted(0.1), any::<bool>(), outcome(), proptest::bool::weighted(0.2))
+            .prop_map(|(pick, attempts_off, tried, outcome, with_change)| Step::Settle {
+                pick, attempts_off, tried, outcome, with_change
+            }),
+        1 => (0..9_u32, 0..5_u32, due.clone())
+            .prop_map(|(event, endpoint, due)| Step::Redeliver { event, endpoint, due }),
+        1 => vec(0..5_u32, 0..3).prop_map(|endpoints| Step::Cancel { endpoints }),
+        1 => (0..3_u8, any::<bool>()).prop_map(|(id, remove)| Step::Change { id, remove }),
+        1 => (0..4_u64).prop_map(|expected| Step::SaveRing { expected }),
+        1 => (0..3_u32).prop_map(|owner| Step::KeepKey { owner }),
+        1 => (1..3_u32).prop_map(|owner| Step::DestroyKey { owner }),
+        3 => (0..5_u32, due.clone(), proptest::option::of((due, 0..20_u32)), 0..6_u32)
+            .prop_map(|(endpoint, until, after, limit)| Step::Due { endpoint, until, after, limit }),
+        4 => filter().prop_map(|filter| Step::List { filter }),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        (0..90_i64).prop_map(|due| Outcome::Again { due_at: at(due) }),
+        proptest::sample::select(&FINAL[..]).prop_map(Outcome::Final),
+    ]
+}
+
+fn filter() -> impl Strategy<Value = DeliveryFilter> {
+    use proptest::option::of;
+    let states = [&FINAL[..], &[DeliveryState::Pending, DeliveryState::Retrying]].concat();
+    (of(0..9_u32), of(0..6_u32), of(0..4_u32), of(proptest::sample::select(states)), of(0..30_u32), 0..9_u32)
+        .prop_map(|(event, endpoint, owner, state, before, limit)| DeliveryFilter {
+            event: event.map(event_id),
+            endpoint: endpoint.map(endpoint_id),
+            consumer: owner.map(consumer),
+            state,
+            before: before.map(delivery_id),
+            limit,
+        })
+}
+
+const FINAL: [DeliveryState; 5] = [
+    DeliveryState::Delivered,
+    DeliveryState::Exhausted,
+    DeliveryState::Expired,
+    DeliveryState::Refused,
+    DeliveryState::Cancelled,
+];
