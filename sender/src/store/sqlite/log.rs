@@ -2,33 +2,52 @@
 //!
 //! SQLite would do it inside whichever commit fills 1,000 pages. Here the writer does it when nothing else waits, or
 //! when the log has grown to [`LIMIT`], so that pages written again and again go back once.
+//!
+//! The file itself keeps its size and is written over from its beginning: flushing bytes over blocks that a file
+//! already has costs a fraction of making it longer, which the file system's own journal has to record each time.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::open::beside;
+use rusqlite::Connection;
+
+use super::failure::Failure;
 use super::session::Session;
 
 /// The log of one database.
 #[derive(Debug)]
 pub(super) struct Log {
-    path: PathBuf,
-    size: u64,
-    limit: u64,
+    /// Pages in the log, as the last commit left it.
+    pages: Arc<AtomicU32>,
+    limit: u32,
     resting: bool,
 }
 
+/// What becomes of the file when its pages are written back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum After {
+    /// It is kept, to be written over.
+    Reuse,
+    /// It is emptied, so that nothing that was ever in it can be read from it.
+    Empty,
+}
+
 impl Log {
-    /// The log of the database at `path`.
-    pub(super) fn of(path: &Path) -> Self {
-        let mut log = Self { path: beside(path, "-wal"), size: 0, limit: LIMIT, resting: false };
-        log.measure();
-        log
+    /// The log of the database that `connection` writes. What an earlier process left in it is found at the first
+    /// commit, or when nothing else is to be done.
+    pub(super) fn of(connection: &mut Connection) -> Result<Self, Failure> {
+        let pages = Arc::new(AtomicU32::new(1));
+        let told = Arc::clone(&pages);
+        connection.wal_hook(Some(move |_: &mut _, now| {
+            told.store(u32::try_from(now).unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        }))?;
+        Ok(Self { pages, limit: LIMIT, resting: false })
     }
 
     /// Whether there is nothing to write back, or nothing that could be written back a moment ago.
     pub(super) fn is_empty(&self) -> bool {
-        self.size == 0 || self.resting
+        self.pages() == 0 || self.resting
     }
 
     /// Notes that a checkpoint was just tried while idle: there is no use in trying again before something changes.
@@ -39,25 +58,31 @@ impl Log {
     /// Writes back a log that has grown too large.
     pub(super) fn after_commit(&mut self, session: &Session) {
         self.resting = false;
-        self.measure();
-        if self.size >= self.limit {
-            self.checkpoint(session);
+        if self.pages() >= self.limit {
+            self.checkpoint(session, After::Reuse);
             // A reader can hold the log; it is not to be asked again at every commit.
-            self.limit = if self.size == 0 { LIMIT } else { self.size + LIMIT / 4 };
+            self.limit = if self.pages() == 0 { LIMIT } else { self.pages().saturating_add(LIMIT / 4) };
         }
     }
 
-    /// Writes back what no reader still needs, and empties the log if that is all. Failing is harmless: the log keeps
-    /// what it has and is tried again later.
-    pub(super) fn checkpoint(&mut self, session: &Session) {
-        let _ = session.connection().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        self.measure();
+    /// Writes back what no reader still needs, and starts the log anew if that is all. Failing is harmless: the log
+    /// keeps what it has and is tried again later.
+    pub(super) fn checkpoint(&self, session: &Session, after: After) {
+        let pragma = match after {
+            After::Reuse => "PRAGMA wal_checkpoint(RESTART)",
+            After::Empty => "PRAGMA wal_checkpoint(TRUNCATE)",
+        };
+        // The row says whether somebody was in the way.
+        let held = session.connection().query_row(pragma, [], |row| row.get::<_, bool>(0));
+        if matches!(held, Ok(false)) {
+            self.pages.store(0, Ordering::Relaxed);
+        }
     }
 
-    fn measure(&mut self) {
-        self.size = fs::metadata(&self.path).map_or(0, |file| file.len());
+    fn pages(&self) -> u32 {
+        self.pages.load(Ordering::Relaxed)
     }
 }
 
-/// 64 MiB: some ten thousand events, written back in some hundred milliseconds.
-const LIMIT: u64 = 64 << 20;
+/// 64 MiB of pages of 4 KiB: some ten thousand events, written back in some hundred milliseconds.
+const LIMIT: u32 = 16_384;

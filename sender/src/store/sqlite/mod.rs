@@ -60,13 +60,14 @@ impl SqliteStore {
         let path = path.as_ref();
         // First: nothing may touch the files of a store that is in use, not even to close a handle on them.
         let lock = open::lock(path)?;
-        let connection = open::writer(path)?;
+        let mut connection = open::writer(path)?;
         let live: i64 = connection
             .query_row("SELECT count(*) FROM delivery_live", [], |row| row.get(0))
             .map_err(Failure::from)?;
         let gauges = Arc::new(Gauges { commits: AtomicU64::new(0), live: AtomicI64::new(live) });
         let readers = Readers::start(path)?;
-        let writer = Writer::start(Session::new(connection), Log::of(path), Arc::clone(&gauges), lock)?;
+        let log = Log::of(&mut connection)?;
+        let writer = Writer::start(Session::new(connection), log, Arc::clone(&gauges), lock)?;
         Ok(Self { writer: Arc::new(writer), readers: Arc::new(readers), gauges })
     }
 
