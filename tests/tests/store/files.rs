@@ -120,16 +120,22 @@ async fn damage_is_reported_and_not_answered() {
 async fn a_destroyed_data_key_is_in_no_file() {
     let subject = subject::sqlite().await;
     let wrapped = b"these bytes are the wrapped data key".to_vec();
-    for owner in 0..4 {
-        let wrapped = if owner == 2 { wrapped.clone() } else { vec![owner.try_into().unwrap(); 36] };
+    // So many that pages of the table split, and rows move, after the one in question was written.
+    let others = 400;
+    for n in 0..=others {
+        let (owner, wrapped) = match n {
+            20 => (others / 2, wrapped.clone()),
+            _ => (if n == others / 2 { others } else { n * 7 % others }, vec![7; 36]),
+        };
         let key = DataKeyRecord { consumer: Some(consumer(owner)), kek_id: "kek".to_owned(), wrapped };
         subject.store.keep_data_key(key).await.unwrap();
     }
+    let kept = subject.store.data_keys().await.unwrap().len();
     let folder = subject.path.parent().unwrap();
     assert!(holds(folder, &wrapped));
-    subject.store.destroy_data_key(consumer(2)).await.unwrap();
+    subject.store.destroy_data_key(consumer(others / 2)).await.unwrap();
     assert!(!holds(folder, &wrapped));
-    assert_eq!(subject.store.data_keys().await.unwrap().len(), 3);
+    assert_eq!(subject.store.data_keys().await.unwrap().len(), kept - 1);
 }
 
 fn holds(folder: &Path, bytes: &[u8]) -> bool {

@@ -73,9 +73,13 @@ fn save_ring(session: &Session, expected: u64, sealed: &[u8]) -> Result<bool, Fa
 
 fn keep_data_key(session: &Session, key: &DataKeyRecord) -> Result<DataKeyRecord, Failure> {
     let consumer = key.consumer.as_ref().map_or("", ConsumerId::as_str);
-    session
-        .prepare("INSERT OR IGNORE INTO data_keys (consumer, kek_id, wrapped) VALUES (?1, ?2, ?3)")?
-        .execute(params![consumer, key.kek_id, key.wrapped])?;
+    // An insertion that splits a page moves rows, and would leave copies of them where they were.
+    overwriting(session, || {
+        session
+            .prepare("INSERT OR IGNORE INTO data_keys (consumer, kek_id, wrapped) VALUES (?1, ?2, ?3)")?
+            .execute(params![consumer, key.kek_id, key.wrapped])?;
+        Ok(())
+    })?;
     let mut statement =
         session.prepare("SELECT consumer, kek_id, wrapped FROM data_keys WHERE consumer = ?1")?;
     let mut rows = statement.query([consumer])?;
@@ -87,13 +91,18 @@ fn keep_data_key(session: &Session, key: &DataKeyRecord) -> Result<DataKeyRecord
 /// beyond this program.
 fn destroy_data_key(session: &mut Session, consumer: &ConsumerId) -> Result<(), Failure> {
     session.scrub = true;
+    overwriting(session, || {
+        session.prepare("DELETE FROM data_keys WHERE consumer = ?1")?.execute([consumer.as_str()])?;
+        Ok(())
+    })
+}
+
+/// Does `work` with SQLite overwriting what it frees.
+fn overwriting(session: &Session, work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
     session.connection().pragma_update(None, "secure_delete", "ON")?;
-    let deleted = session
-        .prepare("DELETE FROM data_keys WHERE consumer = ?1")?
-        .execute([consumer.as_str()])
-        .map_err(Failure::from);
+    let done = work();
     session.connection().pragma_update(None, "secure_delete", "OFF")?;
-    deleted.map(|_| ())
+    done
 }
 
 fn data_key(row: &Row<'_>) -> Result<DataKeyRecord, Failure> {
