@@ -77,6 +77,11 @@ impl DataKeys {
         self.consumers.read().unwrap_or_else(PoisonError::into_inner).get(consumer).cloned()
     }
 
+    /// Every consumer that has a key.
+    pub fn consumers(&self) -> Vec<ConsumerId> {
+        self.consumers.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
     /// The key of this consumer, made and kept if it has none yet.
     ///
     /// # Errors

@@ -58,6 +58,7 @@ pub struct Sender {
     publisher: Publisher,
     clock: Arc<dyn Clock>,
     jwks_max_age: Duration,
+    issuer: Issuer,
     stop: watch::Sender<bool>,
     maintenance: JoinHandle<()>,
 }
@@ -155,7 +156,7 @@ impl Sender {
             consumer_keys: Arc::clone(&consumer_keys),
             egress: Arc::clone(&egress),
             clock: Arc::clone(&clock),
-            issuer: settings.issuer,
+            issuer: settings.issuer.clone(),
             policy: settings.engine,
         });
         let publisher = Publisher::new(
@@ -179,6 +180,7 @@ impl Sender {
             publisher,
             clock,
             jwks_max_age,
+            issuer: settings.issuer,
             stop,
             maintenance,
         })
@@ -198,6 +200,7 @@ impl Sender {
             clock: Arc::clone(&self.clock),
             metrics: Arc::new(metrics),
             jwks_max_age: self.jwks_max_age,
+            issuer: self.issuer.clone(),
         })
     }
 

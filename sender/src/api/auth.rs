@@ -162,6 +162,11 @@ impl Caller {
         self.token.consumer.as_ref()
     }
 
+    /// When it stops working: what it hands out stops no later.
+    pub(super) fn expires_at(&self) -> Option<Timestamp> {
+        self.token.expires_at
+    }
+
     /// Whether it may see and change the things of this consumer, as far as its scopes go.
     pub(super) fn may_see(&self, consumer: &ConsumerId) -> bool {
         self.bound_to().is_none_or(|own| own == consumer)

@@ -55,7 +55,9 @@ pub(super) async fn attempts(
     _: NoQuery,
 ) -> Result<Json<Value>, Problem> {
     let delivery = visible(&api, &caller, &id).await?;
-    let key = api.data_keys.of(&delivery.consumer);
+    // What an endpoint answers is shown to whoever runs the sender. A consumer chose the URL and has not proved that it
+    // is its own: it must not read other people's servers through us.
+    let key = api.data_keys.of(&delivery.consumer).filter(|_| caller.bound_to().is_none());
     let shown = api.store.attempts(delivery.id).await?.into_iter().map(|attempt| {
         let context = format!("attempt|{}|{}", delivery.id, attempt.number);
         let kept = key.as_ref().filter(|_| !attempt.excerpt.is_empty());

@@ -60,12 +60,16 @@ pub(super) async fn put<O: Owned>(
     let owner = O::owner(&api, &caller, &id)?;
     let keys = NewKeys::read(&mut fields, &api.egress, api.clock.now());
     fields.finish()?;
-    let before = api.directory.key_set(&owner);
-    let set = keys?.into_set(owner.clone(), before.as_deref());
-    api.directory.put_key_set(set).await?;
-    let (consumer_keys, looked_up) = (Arc::clone(&api.consumer_keys), owner.clone());
-    tokio::spawn(async move { consumer_keys.look_up(&looked_up).await });
+    let keys = keys?;
+    api.directory.replace_key_set(&owner, |before| keys.into_set(owner.clone(), before)).await?;
+    look_up(&api, owner.clone());
     current(&api, &owner)
+}
+
+/// Fetches what was given as a URL, while nobody waits for it.
+pub(super) fn look_up(api: &Api, owner: KeyOwner) {
+    let consumer_keys = Arc::clone(&api.consumer_keys);
+    tokio::spawn(async move { consumer_keys.look_up(&owner).await });
 }
 
 pub(super) async fn get<O: Owned>(

@@ -8,11 +8,11 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde_json::Value;
-use waxseal_envelope::EventType;
+use waxseal_envelope::{Audience, EventType};
 
 use super::auth::{Allowed, ToManage, ToRead};
-use super::encryption_keys::NewKeys;
-use super::input::{Fields, Refused};
+use super::encryption_keys::{self, NewKeys};
+use super::input::{Fields, Refused, Wrong};
 use super::problem::Problem;
 use super::request::{Input, Name, NoInput, NoQuery, Query};
 use super::{Api, Caller, read, show};
@@ -26,7 +26,8 @@ pub(super) async fn create(
     caller: Allowed<ToManage>,
     Input(mut fields): Input,
 ) -> Result<Response, Problem> {
-    if fields.has("encryption_keys") {
+    if fields.has("encryption_keys") || fields.has("audience") || fields.text_is("protection", "signed") {
+        // Whoever may not change protection or keys must not go around them with an endpoint more.
         caller.require(Scope::ConsumerKeys)?;
     }
     let now = api.clock.now();
@@ -34,7 +35,7 @@ pub(super) async fn create(
     let url = fields.required("url", |value| read::target_url(value, &api.egress));
     let event_types = subscription(&mut fields);
     let protection = fields.required("protection", read::protection);
-    let audience = fields.optional("audience", read::audience);
+    let audience = fields.optional("audience", |value| audience(&caller, value));
     let description = fields.optional("description", read::description);
     let keys = fields.object("encryption_keys", |keys| NewKeys::read(keys, &api.egress, now));
     let event_types = match event_types {
@@ -55,8 +56,12 @@ pub(super) async fn create(
         created_at: now,
     };
     let owner = KeyOwner::Endpoint(endpoint.consumer.clone(), endpoint.id);
-    let keys = keys?.map(|keys| keys.into_set(owner, None));
+    let keys = keys?.map(|keys| keys.into_set(owner.clone(), None));
+    let has_keys = keys.is_some();
     let created = api.directory.create_endpoint(endpoint, keys).await?;
+    if has_keys {
+        encryption_keys::look_up(&api, owner);
+    }
     Ok((StatusCode::CREATED, Json(show::endpoint(&created, None))).into_response())
 }
 
@@ -96,13 +101,13 @@ pub(super) async fn update(
     Input(mut fields): Input,
 ) -> Result<Json<Value>, Problem> {
     let id = visible(&api, &caller, &id)?.id;
-    if fields.has("url") || fields.has("protection") {
+    if fields.has("url") || fields.has("protection") || fields.has("audience") {
         caller.require(Scope::ConsumerKeys)?;
     }
     let url = fields.unclearable("url", |value| read::target_url(value, &api.egress));
     let event_types = subscription(&mut fields);
     let protection = fields.unclearable("protection", read::protection);
-    let audience = fields.change("audience", read::audience);
+    let audience = fields.change("audience", |value| audience(&caller, value));
     let description = fields.change("description", read::description);
     fields.finish()?;
     let (url, event_types, protection) = (url?, event_types?, protection?);
@@ -136,7 +141,7 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Makes deliveries wait. An endpoint that is paused already keeps its reason.
+/// Makes deliveries wait. An endpoint that is paused already keeps its reason, unless the operator now has one.
 pub(super) async fn pause(
     State(api): State<Api>,
     caller: Allowed<ToManage>,
@@ -145,9 +150,10 @@ pub(super) async fn pause(
 ) -> Result<Json<Value>, Problem> {
     let id = visible(&api, &caller, &id)?.id;
     let since = api.clock.now();
+    let reason = if caller.bound_to().is_some() { PauseReason::Consumer } else { PauseReason::Operator };
     let edit = |endpoint: &mut Endpoint| {
-        if endpoint.is_active() {
-            endpoint.status = EndpointStatus::Paused { reason: PauseReason::Operator, since };
+        if endpoint.is_active() || (reason == PauseReason::Operator && !paused_by_operator(endpoint)) {
+            endpoint.status = EndpointStatus::Paused { reason, since };
         }
         Ok(())
     };
@@ -155,7 +161,7 @@ pub(super) async fn pause(
     Ok(Json(shown(&api, &updated)))
 }
 
-/// Lets deliveries go on, whatever the pause was for.
+/// Lets deliveries go on, whatever the pause was for; only what the operator has paused is the operator's to resume.
 pub(super) async fn resume(
     State(api): State<Api>,
     caller: Allowed<ToManage>,
@@ -163,12 +169,25 @@ pub(super) async fn resume(
     _: NoInput,
 ) -> Result<Json<Value>, Problem> {
     let id = visible(&api, &caller, &id)?.id;
+    let bound = caller.bound_to().is_some();
+    let mut reserved = false;
     let edit = |endpoint: &mut Endpoint| {
-        endpoint.status = EndpointStatus::Active;
+        reserved = bound && paused_by_operator(endpoint);
+        if !reserved {
+            endpoint.status = EndpointStatus::Active;
+        }
         Ok(())
     };
     let updated = api.directory.update_endpoint(id, edit).await?;
+    if reserved {
+        let detail = "the operator of this service has paused the endpoint, and can resume it";
+        return Err(Problem::forbidden("api.paused_by_operator", detail));
+    }
     Ok(Json(shown(&api, &updated)))
+}
+
+fn paused_by_operator(endpoint: &Endpoint) -> bool {
+    matches!(endpoint.status, EndpointStatus::Paused { reason: PauseReason::Operator, .. })
 }
 
 /// The endpoint, if the caller may know of it.
@@ -193,6 +212,17 @@ fn consumer(caller: &Caller, fields: &mut Fields) -> Result<ConsumerId, Refused>
         Ok(given)
     } else {
         Err(fields.refuse("consumer", format!("there is no consumer `{given}`")))
+    }
+}
+
+/// Whose tokens are worth something elsewhere is the operator's to know: a bound token chooses under its own name.
+fn audience(caller: &Caller, value: &Value) -> Result<Audience, Wrong> {
+    let audience = read::audience(value)?;
+    let Some(own) = caller.bound_to() else { return Ok(audience) };
+    let text = audience.to_string();
+    match text.strip_prefix(own.as_str()) {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => Ok(audience),
+        _ => Err(format!("expected `{own}`, or a name that begins with `{own}/`").into()),
     }
 }
 

@@ -23,14 +23,14 @@ pub(super) async fn create(
     Input(mut fields): Input,
 ) -> Result<Response, Problem> {
     caller.unbound()?;
-    let name = fields.required("name", read::declarable_type);
+    let name = fields.required("name", |value| read::declarable_type(value, &api.issuer));
     let description = fields.optional("description", read::description);
-    let groups = fields.list("groups", MAX_GROUPS, read::group_name);
+    let groups = fields.list_or_null("groups", MAX_GROUPS, read::group_name);
     fields.finish()?;
     let declared = DeclaredType {
         name: name?,
         description: description?,
-        visible_to: visibility(groups?),
+        visible_to: visibility(groups?.flatten()),
         created_at: api.clock.now(),
     };
     let created = api.directory.create_event_type(declared).await?;
@@ -74,16 +74,15 @@ pub(super) async fn update(
 ) -> Result<Json<Value>, Problem> {
     caller.unbound()?;
     let name = named(&name)?;
-    let regrouped = fields.has("groups");
     let description = fields.change("description", read::description);
-    let groups = fields.list("groups", MAX_GROUPS, read::group_name);
+    let groups = fields.list_or_null("groups", MAX_GROUPS, read::group_name);
     fields.finish()?;
     let (description, groups) = (description?, groups?);
     let edit = |declared: &mut DeclaredType| {
         if let Some(description) = description {
             declared.description = description;
         }
-        if regrouped {
+        if let Some(groups) = groups {
             declared.visible_to = visibility(groups);
         }
         Ok(())

@@ -95,7 +95,8 @@ impl Fields {
         }
     }
 
-    /// A list, each item read by `read`; every wrong item is named.
+    /// A list, each item read by `read`; every wrong item is named. `null` is none: whoever means an empty list, or no
+    /// list, must not get the other.
     pub(super) fn list<T>(
         &mut self,
         name: &'static str,
@@ -103,7 +104,7 @@ impl Fields {
         mut read: impl FnMut(&Value) -> Result<T, Wrong>,
     ) -> Result<Option<Vec<T>>, Refused> {
         let items = match self.take(name) {
-            None | Some(Value::Null) => return Ok(None),
+            None => return Ok(None),
             Some(Value::Array(items)) => items,
             Some(other) => return Err(self.refuse(name, found("an array", &other))),
         };
@@ -123,6 +124,22 @@ impl Fields {
             }
         }
         if refused { Err(Refused) } else { Ok(Some(values)) }
+    }
+
+    /// As [`Fields::list`], for a list that can be cleared: missing leaves things as they are, `null` clears.
+    pub(super) fn list_or_null<T>(
+        &mut self,
+        name: &'static str,
+        limit: usize,
+        read: impl FnMut(&Value) -> Result<T, Wrong>,
+    ) -> Result<Option<Option<Vec<T>>>, Refused> {
+        match self.members.get(name) {
+            Some(Value::Null) => {
+                self.take(name);
+                Ok(Some(None))
+            }
+            _ => Ok(self.list(name, limit, read)?.map(Some)),
+        }
     }
 
     /// As [`Fields::list`], for a list that must be there.
@@ -158,6 +175,16 @@ impl Fields {
     /// Whether the member is there at all and not read yet.
     pub(super) fn has(&self, name: &str) -> bool {
         self.members.contains_key(name)
+    }
+
+    /// Whether the member is there, not read yet, and this text.
+    pub(super) fn text_is(&self, name: &str, text: &str) -> bool {
+        self.members.get(name).and_then(Value::as_str) == Some(text)
+    }
+
+    /// Whether the member is there, not read yet, and `null`.
+    pub(super) fn is_null(&self, name: &str) -> bool {
+        self.members.get(name).is_some_and(Value::is_null)
     }
 
     /// Takes a member as it is.

@@ -35,6 +35,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post, put};
 use http::{Method, StatusCode, Uri};
+use waxseal_envelope::Issuer;
 use waxseal_jwks::publish::PublishedKeys;
 use waxseal_keys::Clock;
 
@@ -90,6 +91,8 @@ pub struct ApiParts {
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// How long receivers may cache the published signing keys.
     pub jwks_max_age: Duration,
+    /// Who signs, as tokens say it.
+    pub issuer: Issuer,
 }
 
 impl fmt::Debug for ApiParts {

@@ -158,6 +158,11 @@ fn read_data(json: Option<&RawValue>, fields: &mut Fields) -> Result<Data, Refus
 /// `"all"`, `{consumer}`, `{consumers}` or `{group}`. Whoever is bound to a consumer publishes to it alone.
 fn read_to(caller: &Caller, fields: &mut Fields) -> Result<To, Refused> {
     let to = match fields.take_text("to") {
+        // A receiver that the publisher's program failed to fill in must not become everybody.
+        None if fields.is_null("to") => {
+            fields.take("to");
+            return Err(fields.refuse("to", EXPECTED_TO));
+        }
         Some(text) if text == "all" => Some(To::All),
         Some(_) => return Err(fields.refuse("to", EXPECTED_TO)),
         None => fields.object("to", read_receivers)?,

@@ -4,7 +4,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use url::Url;
-use waxseal_envelope::{Audience, EventType};
+use waxseal_envelope::{Audience, EventType, Issuer};
 use waxseal_keys::Timestamp;
 
 use super::input::{Wrong, found};
@@ -42,13 +42,18 @@ pub(super) fn event_type(value: &Value) -> Result<EventType, Wrong> {
     EventType::parse(text(value)?).map_err(|error| error.to_string().into())
 }
 
-/// A type that an operator may declare: the framework's own names are not among them.
-pub(super) fn declarable_type(value: &Value) -> Result<EventType, Wrong> {
+/// A type that an operator may declare: the framework's own names are not among them, nor URIs in the place where the
+/// issuer's dotted names go (wire format, section 1).
+pub(super) fn declarable_type(value: &Value, issuer: &Issuer) -> Result<EventType, Wrong> {
     let name = event_type(value)?;
     if name.is_reserved() {
         return Err("types under `waxseal.` are reserved; choose another name".into());
     }
-    Ok(name)
+    let own = format!("{issuer}/events/");
+    match name.as_str().strip_prefix(&own) {
+        Some(rest) => Err(format!("URIs under {own} cannot be declared; did you mean `{rest}`?").into()),
+        None => Ok(name),
+    }
 }
 
 pub(super) fn audience(value: &Value) -> Result<Audience, Wrong> {

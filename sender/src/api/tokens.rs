@@ -26,14 +26,22 @@ pub(super) async fn create(
         scopes => scopes,
     };
     let consumer = fields.optional("consumer", read::consumer_id);
+    let end = caller.expires_at();
     let expires_at = fields.optional("expires_at", |value| match read::moment(value)? {
-        end if end > now => Ok(end),
-        _ => Err("expected a time in the future".into()),
+        at if at <= now => Err("expected a time in the future".into()),
+        at if end.is_some_and(|end| at > end) => {
+            Err("expected a time at which the token that makes this one still works".into())
+        }
+        at => Ok(at),
     });
     fields.finish()?;
     let consumer = consumer?.or_else(|| caller.bound_to().cloned());
-    let grant =
-        Grant { label: label?, scopes: scopes?.into_iter().collect(), consumer, expires_at: expires_at? };
+    let grant = Grant {
+        label: label?,
+        scopes: scopes?.into_iter().collect(),
+        consumer,
+        expires_at: expires_at?.or(end),
+    };
     if !caller.covers(&grant.scopes, grant.consumer.as_ref()) {
         let detail =
             "a token can only be given scopes, and a consumer, that the token which makes it has itself";

@@ -5,26 +5,34 @@ use std::sync::Arc;
 
 use waxseal_envelope::EventType;
 
+use super::fit::{
+    audience_is_free, groups_exist, id_is_no_audience, invalid, one_more_endpoint_fits, one_more_token_fits,
+    subscription_fits, visible_groups_exist,
+};
 use super::item::{Edit, Item, Name};
-use super::state::State;
 use super::{ChangeError, Directory};
 use crate::id::{ConsumerId, EndpointId, GroupName, TokenId};
 use crate::model::consumer::{Consumer, DeclaredType, Group, Visibility};
 use crate::model::encryption_keys::{EncryptionKeySet, KeyOwner};
-use crate::model::endpoint::{Endpoint, Subscription};
+use crate::model::endpoint::Endpoint;
 use crate::model::token::ApiToken;
 
 impl Directory {
     /// Creates a consumer, and its data key.
     ///
     /// # Errors
-    /// If there is one with this id, or one of its groups does not exist.
+    /// If there is one with this id, another's endpoint has the id as its audience, or one of its groups does not exist.
     pub async fn create_consumer(&self, consumer: Consumer) -> Result<Arc<Consumer>, ChangeError> {
         let changing = self.changing.lock().await;
         self.read(|state| {
             absent(state.consumers.contains_key(&consumer.id), "consumer", &consumer.id)?;
+            id_is_no_audience(state, &consumer.id)?;
             groups_exist(state, "groups", &consumer.groups)
         })?;
+        if self.keys.of(&consumer.id).is_some() {
+            // Left by an erasure that was cut off. The new holder of the name must not read the old one's events.
+            self.keys.destroy(&consumer.id).await?;
+        }
         self.keys.of_or_create(&consumer.id).await?;
         let consumer = Arc::new(consumer);
         self.commit(&changing, vec![Edit::Put(Item::Consumer(Arc::clone(&consumer)))]).await?;
@@ -164,7 +172,8 @@ impl Directory {
     /// Creates an endpoint, with its own encryption keys if it has any.
     ///
     /// # Errors
-    /// If its consumer does not exist, or it wants a type that is not declared or that its consumer may not see.
+    /// If its consumer does not exist or has too many, its audience is another consumer's, or it wants a type that is
+    /// not declared or that its consumer may not see.
     pub async fn create_endpoint(
         &self,
         endpoint: Endpoint,
@@ -173,6 +182,8 @@ impl Directory {
         let changing = self.changing.lock().await;
         self.read(|state| {
             absent(state.endpoints.contains_key(&endpoint.id), "endpoint", &endpoint.id)?;
+            one_more_endpoint_fits(state, &endpoint.consumer)?;
+            audience_is_free(state, &endpoint)?;
             subscription_fits(state, &endpoint)
         })?;
         let endpoint = Arc::new(endpoint);
@@ -185,7 +196,7 @@ impl Directory {
     /// Changes an endpoint. `edit` must leave its id and its consumer as they are.
     ///
     /// # Errors
-    /// If there is none with this id, its new types do not fit, or `edit` refuses.
+    /// If there is none with this id, its new types or audience do not fit, or `edit` refuses.
     pub async fn update_endpoint(
         &self,
         id: EndpointId,
@@ -197,6 +208,9 @@ impl Directory {
         edit(&mut endpoint)?;
         if endpoint.event_types != before.event_types {
             self.read(|state| subscription_fits(state, &endpoint))?;
+        }
+        if endpoint.audience != before.audience {
+            self.read(|state| audience_is_free(state, &endpoint))?;
         }
         let endpoint = Arc::new(endpoint);
         self.commit(&changing, vec![Edit::Put(Item::Endpoint(Arc::clone(&endpoint)))]).await?;
@@ -223,8 +237,22 @@ impl Directory {
     /// # Errors
     /// If the owner does not exist.
     pub async fn put_key_set(&self, set: EncryptionKeySet) -> Result<(), ChangeError> {
+        self.replace_key_set(&set.owner.clone(), |_| set).await
+    }
+
+    /// As [`Self::put_key_set`], for keys of which some may have been known before: `make` sees the set as it is when
+    /// nobody else can change it.
+    ///
+    /// # Errors
+    /// If the owner does not exist.
+    pub async fn replace_key_set(
+        &self,
+        owner: &KeyOwner,
+        make: impl FnOnce(Option<&EncryptionKeySet>) -> EncryptionKeySet + Send,
+    ) -> Result<(), ChangeError> {
         let changing = self.changing.lock().await;
-        self.owner_exists(&set.owner)?;
+        self.owner_exists(owner)?;
+        let set = make(self.key_set(owner).as_deref());
         self.commit(&changing, vec![Edit::Put(Item::EncryptionKeys(Arc::new(set)))]).await
     }
 
@@ -258,11 +286,12 @@ impl Directory {
     /// Keeps an API token.
     ///
     /// # Errors
-    /// If it is bound to a consumer that does not exist.
+    /// If it is bound to a consumer that does not exist, or has too many.
     pub async fn create_token(&self, token: ApiToken) -> Result<Arc<ApiToken>, ChangeError> {
         let changing = self.changing.lock().await;
         if let Some(id) = &token.consumer {
             self.consumer(id).ok_or_else(|| invalid("consumer", format!("there is no consumer `{id}`")))?;
+            self.read(|state| one_more_token_fits(state, id))?;
         }
         let token = Arc::new(token);
         self.commit(&changing, vec![Edit::Put(Item::Token(Arc::clone(&token)))]).await?;
@@ -309,24 +338,6 @@ fn missing_keys(owner: &KeyOwner) -> ChangeError {
     ChangeError::NotFound { what: "encryption key set of", id }
 }
 
-fn invalid(field: &'static str, detail: String) -> ChangeError {
-    ChangeError::Invalid { field, detail }
-}
-
-fn groups_exist(state: &State, field: &'static str, groups: &BTreeSet<GroupName>) -> Result<(), ChangeError> {
-    match groups.iter().find(|name| !state.groups.contains_key(*name)) {
-        Some(name) => Err(invalid(field, format!("there is no group `{name}`; create it first"))),
-        None => Ok(()),
-    }
-}
-
-fn visible_groups_exist(state: &State, declared: &DeclaredType) -> Result<(), ChangeError> {
-    match &declared.visible_to {
-        Visibility::All => Ok(()),
-        Visibility::Groups(groups) => groups_exist(state, "groups", groups),
-    }
-}
-
 fn names(declared: &DeclaredType, group: &GroupName) -> bool {
     matches!(&declared.visible_to, Visibility::Groups(groups) if groups.contains(group))
 }
@@ -335,23 +346,4 @@ fn without(consumer: &Consumer, group: &GroupName) -> Edit {
     let mut consumer = consumer.clone();
     consumer.groups.remove(group);
     Edit::Put(Item::Consumer(Arc::new(consumer)))
-}
-
-fn subscription_fits(state: &State, endpoint: &Endpoint) -> Result<(), ChangeError> {
-    let consumer = state
-        .consumers
-        .get(&endpoint.consumer)
-        .ok_or_else(|| invalid("consumer", format!("there is no consumer `{}`", endpoint.consumer)))?;
-    let Subscription::Types(types) = &endpoint.event_types else {
-        return Ok(());
-    };
-    for name in types {
-        let declared = state.event_types.get(name);
-        if !declared.is_some_and(|declared| declared.is_visible_to(consumer)) {
-            // The same words whether it is not declared or not visible: a consumer must not learn which types exist.
-            let detail = format!("`{name}` is not an event type that consumer `{}` may see", consumer.id);
-            return Err(invalid("event_types", detail));
-        }
-    }
-    Ok(())
 }

@@ -6,6 +6,7 @@
 
 mod change;
 mod error;
+mod fit;
 mod item;
 mod pause;
 mod read;
@@ -57,6 +58,11 @@ impl Directory {
         let mut state = State::default();
         for record in store.records().await? {
             state.put(Item::open(&record, &keys)?);
+        }
+        for orphan in keys.consumers().into_iter().filter(|id| !state.consumers.contains_key(id)) {
+            // Its consumer's erasure was cut off between the two writes that it takes: finish it.
+            tracing::warn!(consumer = %orphan, "destroying the data key of a consumer that was removed");
+            keys.destroy(&orphan).await?;
         }
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         Ok(Arc::new(Self { store, keys, state: RwLock::new(state), changing: Mutex::new(()), events }))

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
 
-use waxseal_envelope::EventType;
+use waxseal_envelope::{Audience, EventType};
 
 use super::item::{Item, Name};
 use crate::id::{ConsumerId, EndpointId, GroupName};
@@ -23,6 +23,8 @@ pub(super) struct State {
     pub(super) endpoints_of: HashMap<ConsumerId, BTreeSet<EndpointId>>,
     pub(super) subscribers: HashMap<EventType, BTreeSet<EndpointId>>,
     pub(super) subscribers_to_all: BTreeSet<EndpointId>,
+    /// Endpoints that have an audience of their own.
+    pub(super) audiences: HashMap<Audience, BTreeSet<EndpointId>>,
     pub(super) key_sets: HashMap<KeyOwner, Arc<EncryptionKeySet>>,
     pub(super) tokens: HashMap<String, Arc<ApiToken>>,
 }
@@ -77,6 +79,9 @@ impl State {
 
     fn index(&mut self, endpoint: &Endpoint) {
         self.endpoints_of.entry(endpoint.consumer.clone()).or_default().insert(endpoint.id);
+        if let Some(own) = &endpoint.audience {
+            self.audiences.entry(own.clone()).or_default().insert(endpoint.id);
+        }
         match &endpoint.event_types {
             Subscription::All => {
                 self.subscribers_to_all.insert(endpoint.id);
@@ -95,6 +100,9 @@ impl State {
         };
         forget(&mut self.endpoints_of, &endpoint.consumer, id);
         self.subscribers_to_all.remove(&id);
+        if let Some(own) = &endpoint.audience {
+            forget(&mut self.audiences, own, id);
+        }
         if let Subscription::Types(types) = &endpoint.event_types {
             for event_type in types {
                 forget(&mut self.subscribers, event_type, id);

@@ -74,8 +74,10 @@ pub enum EndpointStatus {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PauseReason {
-    /// A person said so.
+    /// Whoever runs the sender said so.
     Operator,
+    /// The consumer said so.
+    Consumer,
     /// The receiver answered `410 Gone`.
     Gone,
     /// The receiver does not take tokens of this issuer.

@@ -143,6 +143,8 @@ async fn a_consumer_can_look_after_its_own_deliveries() {
     let call = async |method: Method, path: &str| world.call(method, path, &token, None).await;
     assert_eq!(call(Method::GET, &path).await.expect(200)["state"], "refused");
     let attempts = call(Method::GET, &format!("{path}/attempts")).await.expect(200);
-    assert_eq!(attempts["data"][0]["response_excerpt"], "bäd gateway");
+    let first = &attempts["data"][0];
+    // It may have pointed us at somebody else's server.
+    assert_eq!((&first["status"], &first["response_excerpt"]), (&json!(503), &json!(null)));
     call(Method::POST, &format!("{path}/redeliver")).await.expect(202);
 }

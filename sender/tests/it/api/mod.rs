@@ -6,6 +6,7 @@ mod configuration;
 mod deliveries;
 mod events;
 mod keys;
+mod reach;
 mod refusals;
 mod tokens;
 mod world;

@@ -10,6 +10,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
+use waxseal_envelope::Issuer;
 use waxseal_keys::{
     Clock, EncryptionKeyType, KeyEncryptionKey, ManualClock, RingPolicy, SignatureAlgorithm, Timestamp,
     generate_decryption_key,
@@ -121,6 +122,7 @@ impl World {
             clock: time,
             metrics: Arc::new(|| "up 1\n".to_owned()),
             jwks_max_age: Duration::from_secs(300),
+            issuer: Issuer::parse("https://hooks.example.com").unwrap(),
         });
         let admin = NewToken::generate(Grant { scopes: [Scope::Admin].into(), ..Grant::default() }, NOW);
         directory.create_token(admin.record).await.unwrap();
