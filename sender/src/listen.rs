@@ -101,6 +101,14 @@ impl Listener {
     }
 }
 
+/// Whether a certificate and its key can be served with.
+///
+/// # Errors
+/// If they do not load, or do not belong together.
+pub async fn check(files: &TlsConfig) -> Result<(), ListenError> {
+    load(files).await.map(drop)
+}
+
 /// Completes when the process is asked to stop: SIGINT or SIGTERM.
 pub async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};

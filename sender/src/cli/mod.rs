@@ -1,9 +1,11 @@
 //! The program `waxseal`.
 //!
-//! `init` and `serve` work on this machine's files; `open` and `keys generate` need no sender; everything else speaks
+//! `init`, `serve` and `config` work on this machine's files; `open`, `listen` and `keys generate` need no sender; everything else speaks
 //! HTTP to a running one, with `WAXSEAL_URL` and `WAXSEAL_TOKEN`, and never touches its database.
 
 pub mod client;
+pub mod completions;
+pub mod config;
 pub mod consumer;
 pub mod deliveries;
 pub mod dev;
@@ -12,6 +14,7 @@ pub mod error;
 pub mod files;
 pub mod init;
 pub mod keys;
+pub mod listen;
 pub mod open;
 pub mod output;
 pub mod page;
@@ -22,6 +25,8 @@ pub mod trust;
 use clap::{Parser, Subcommand};
 
 use self::client::Remote;
+use self::completions::CompletionsArgs;
+use self::config::ConfigCommand;
 use self::consumer::{ConsumerCommand, EventTypeCommand, GroupCommand};
 use self::deliveries::{DeliveriesCommand, TokenCommand};
 use self::dev::DevArgs;
@@ -29,6 +34,7 @@ use self::endpoint::EndpointCommand;
 use self::error::CliError;
 use self::init::InitArgs;
 use self::keys::KeysCommand;
+use self::listen::ListenArgs;
 use self::open::OpenArgs;
 use self::publish::PublishArgs;
 use self::serve::ServeArgs;
@@ -114,6 +120,15 @@ enum Command {
     },
     /// Decrypt, verify and explain tokens
     Open(OpenArgs),
+    /// Receive events here: print them, and hand them on to a local program
+    Listen(ListenArgs),
+    /// The configuration of this machine's sender
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Print the completions for a shell
+    Completions(CompletionsArgs),
 }
 
 impl Cli {
@@ -135,6 +150,9 @@ impl Cli {
             Command::Token { command, remote } => command.run(&remote).await,
             Command::Deliveries { command, remote } => command.run(&remote).await,
             Command::Open(args) => args.run().await,
+            Command::Listen(args) => args.run().await,
+            Command::Config { command } => command.run().await,
+            Command::Completions(args) => args.run(),
         }
     }
 }

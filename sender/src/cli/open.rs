@@ -207,7 +207,8 @@ impl Failure {
     }
 }
 
-fn describe(opened: &Opened) -> Value {
+/// An event in JSON, as people and programs are shown it.
+pub(super) fn describe(opened: &Opened) -> Value {
     let event = &opened.event;
     json!({
         "issuer": event.issuer.as_str(),

@@ -12,6 +12,7 @@ use waxseal_keys::SystemClock;
 
 use super::error::CliError;
 use crate::config::{Config, LogFormat, TlsConfig};
+use crate::engine::egress::Egress;
 use crate::sender::{Sender, Settings};
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
@@ -89,6 +90,21 @@ impl ServeArgs {
         sender.stop().await;
         sqlite.close().await;
         served.map_err(|error| CliError::failed("serving ended", error))
+    }
+
+    /// Looks at everything that `run` needs, and takes nothing into use. Returns the configuration file's name.
+    ///
+    /// # Errors
+    /// What `run` would say.
+    pub async fn check(self) -> Result<String, CliError> {
+        let file = self.config.display().to_string();
+        let (config, _) = self.settle()?;
+        let settings = Settings::from_config(&config).map_err(CliError::usage)?;
+        Egress::new(settings.egress).map_err(|error| CliError::usage(error.to_string()))?;
+        if let Some(tls) = &config.tls {
+            listen::check(tls).await.map_err(|error| CliError::usage(error.to_string()))?;
+        }
+        Ok(file)
     }
 
     /// The file, overridden by the environment and the flags.

@@ -2,6 +2,7 @@
 
 mod crash;
 mod keys;
+mod listen;
 mod matrix;
 mod program;
 mod replay;

@@ -154,3 +154,16 @@ fn init_never_overwrites() {
 fn config(folder: &SenderFolder) -> std::path::PathBuf {
     Path::join(folder.path(), "waxseal.toml")
 }
+
+#[test]
+fn a_configuration_is_checked_without_serving() {
+    let folder = SenderFolder::init("", None);
+    let check = ["config", "check", "--config", "waxseal.toml"];
+    assert_eq!(waxseal(&folder, "", &check), "waxseal.toml: the configuration is right\n");
+    let (status, _, stderr) =
+        run(&folder, "", &[&check[..], &["--tls-cert", "no.pem", "--tls-key", "no.key"]].concat());
+    assert!(status == 2 && stderr.contains("no.pem"), "{status} {stderr}");
+    std::fs::write(folder.file("waxseal.key"), "short").unwrap();
+    let (status, _, stderr) = run(&folder, "", &check);
+    assert!(status == 2 && stderr.contains("waxseal.key"), "{status} {stderr}");
+}
