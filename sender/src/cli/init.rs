@@ -100,6 +100,7 @@ issuer = "{issuer}"
 listen = "{listen}"
 store = "{store}"
 key_encryption_key_file = "{key}"
+# max_connections = 1024    # open at once to `listen`; more are closed as they come
 
 # [tls]                     # without it, put a proxy that terminates TLS in front
 # cert = "cert.pem"

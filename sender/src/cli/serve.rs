@@ -12,6 +12,7 @@ use waxseal_keys::SystemClock;
 
 use super::error::CliError;
 use crate::config::{Config, LogFormat, TlsConfig};
+use crate::listen::ConnectionLimits;
 use crate::sender::{Sender, Settings};
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
@@ -79,8 +80,9 @@ impl ServeArgs {
         let sender = Sender::start(settings, store, kek, Arc::new(SystemClock))
             .await
             .map_err(|error| CliError::plain(error.to_string()))?;
+        let limits = ConnectionLimits { open: config.max_connections, ..ConnectionLimits::default() };
         let router = sender.router(move || metrics.render());
-        let listener = listen::Listener::bind(config.listen, config.tls.as_ref())
+        let listener = listen::Listener::bind(config.listen, config.tls.as_ref(), limits)
             .await
             .map_err(|error| CliError::plain(error.to_string()))?;
         tracing::info!(address = %listener.address(), issuer = %config.issuer, tls = config.tls.is_some(), "serving");

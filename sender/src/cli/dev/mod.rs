@@ -27,7 +27,7 @@ use super::client::Api;
 use super::error::CliError;
 use crate::api::auth::{Grant, NewToken};
 use crate::config::{Config, EgressConfig, LogConfig, LogFormat};
-use crate::listen::{self, Listener};
+use crate::listen::{self, ConnectionLimits, Listener};
 use crate::model::token::Scope;
 use crate::sender::{Sender, Settings};
 use crate::store::Store;
@@ -70,7 +70,8 @@ impl DevArgs {
             tempfile::tempdir().map_err(|error| CliError::failed("cannot make a temporary folder", error))?;
         let sqlite = SqliteStore::open(folder.path().join("waxseal.db")).map_err(plain)?;
         let sqlite = Arc::new(sqlite);
-        let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), None).await.map_err(plain)?;
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = Listener::bind(address, None, ConnectionLimits::default()).await.map_err(plain)?;
         let origin = format!("http://{}", listener.address());
         let issuer = Issuer::parse(&origin).map_err(plain)?;
         let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&sqlite);
