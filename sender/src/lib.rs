@@ -38,6 +38,7 @@ pub mod cli;
 pub mod config;
 pub mod consumer_keys;
 pub mod data_keys;
+pub mod descriptors;
 pub mod directory;
 pub mod engine;
 pub mod id;

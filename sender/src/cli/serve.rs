@@ -16,7 +16,7 @@ use crate::listen::ConnectionLimits;
 use crate::sender::{Sender, Settings};
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
-use crate::{listen, telemetry};
+use crate::{descriptors, listen, telemetry};
 
 /// Serve the API and the JWKS, and deliver
 #[derive(Args)]
@@ -80,7 +80,8 @@ impl ServeArgs {
         let sender = Sender::start(settings, store, kek, Arc::new(SystemClock))
             .await
             .map_err(|error| CliError::plain(error.to_string()))?;
-        let limits = ConnectionLimits { open: config.max_connections, ..ConnectionLimits::default() };
+        let open = descriptors::connections_within(descriptors::raise_limit(), config.max_connections);
+        let limits = ConnectionLimits { open, ..ConnectionLimits::default() };
         let router = sender.router(move || metrics.render());
         let listener = listen::Listener::bind(config.listen, config.tls.as_ref(), limits)
             .await

@@ -32,7 +32,7 @@ use crate::model::token::Scope;
 use crate::sender::{Sender, Settings};
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
-use crate::telemetry;
+use crate::{descriptors, telemetry};
 
 /// Show it working on this machine: a sender, a consumer, a rotation of keys
 #[derive(Args, Debug)]
@@ -62,6 +62,7 @@ impl DevArgs {
     /// # Errors
     /// If anything of it does not come out as it must.
     pub async fn run(self) -> Result<(), CliError> {
+        descriptors::raise_limit();
         if self.verbose {
             let log = LogConfig { format: LogFormat::Text, filter: "waxseal_sender=debug".to_owned() };
             telemetry::start_logs(&log).map_err(|error| CliError::usage(error.to_string()))?;
