@@ -45,6 +45,7 @@ pub mod id;
 pub mod listen;
 pub mod model;
 pub mod publish;
+mod quota;
 pub mod sender;
 pub mod signing_keys;
 pub mod store;

@@ -7,7 +7,7 @@
 
 pub mod address;
 pub mod guard;
-mod lookup;
+pub(in crate::engine) mod lookup;
 
 use std::sync::Arc;
 use std::time::Duration;
