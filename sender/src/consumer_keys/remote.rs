@@ -8,7 +8,8 @@
 //!   start of the process if there was none since; then deliveries are held. It is asked again once a minute.
 //!
 //! Relies on the [`Directory`] to keep what is known. Guarantees that nothing here admits a key which the owner wanted
-//! to be asked about.
+//! to be asked about, and that however many sets are due at once, a few are fetched at a time, of one consumer still
+//! fewer.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
@@ -24,6 +25,7 @@ use super::lock;
 use crate::directory::{ChangeError, Directory};
 use crate::engine::hold::Hold;
 use crate::model::encryption_keys::{Admission, EncryptionKeySet, KeyOwner, KeySource, KnownKey};
+use crate::quota::Quota;
 
 /// Every `jwks_uri` that was asked, with when and how that went.
 #[derive(Debug)]
@@ -31,6 +33,7 @@ pub(super) struct Remotes {
     directory: Arc<Directory>,
     http: Arc<dyn HttpGet>,
     clock: Arc<dyn Clock>,
+    fetches: Quota,
     known: Mutex<LruCache<KeyOwner, Arc<Remote>>>,
     /// When a host was last asked because of a receiver's answer. By host, not by owner: whoever registers many sets
     /// must not be able to turn answers of his receivers into a flood of requests to somebody else's host.
@@ -67,7 +70,8 @@ enum RemoteError {
 impl Remotes {
     pub(super) fn new(directory: Arc<Directory>, http: Arc<dyn HttpGet>, clock: Arc<dyn Clock>) -> Self {
         let (known, refreshed) = (LruCache::new(REMOTES_KEPT), LruCache::new(REMOTES_KEPT));
-        Self { directory, http, clock, known: Mutex::new(known), refreshed: Mutex::new(refreshed) }
+        let (known, refreshed) = (Mutex::new(known), Mutex::new(refreshed));
+        Self { directory, http, clock, fetches: Quota::new(FETCHES, FETCHES_OF_ONE), known, refreshed }
     }
 
     /// Sees to it that the directory has what the `jwks_uri` of `set` says, or something not too old.
@@ -150,6 +154,7 @@ impl Remotes {
     /// Fetches and records; returns for how long the answer is fresh.
     async fn fetch(&self, owner: &KeyOwner, remote: &Remote) -> Result<Duration, RemoteError> {
         let limits = SetLimits::default();
+        let _place = self.fetches.place(owner.consumer().as_str()).await;
         let response = self.http.get(&remote.jwks_uri, limits.bytes, TIMEOUT).await?;
         let fetched = usable(&parse(&response, &limits)?, self.clock.now());
         self.record(owner, &remote.jwks_uri, fetched).await?;
@@ -234,6 +239,10 @@ fn parse(response: &HttpResponse, limits: &SetLimits) -> Result<JwkSet, FetchErr
 
 const REMOTES_KEPT: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Sets that are fetched at once. One change may make thousands of them due.
+const FETCHES: usize = 16;
+const FETCHES_OF_ONE: usize = 4;
 
 /// Of an answer that does not say how long it is fresh.
 const DEFAULT_FRESH: Duration = Duration::from_secs(10 * 60);

@@ -13,6 +13,7 @@ use super::seal::{self, Unsealed};
 use super::shared::{Phase, Shared, insist};
 use crate::directory::DirectoryEvent;
 use crate::id::{ConsumerId, EndpointId};
+use crate::model::encryption_keys::KeyOwner;
 
 /// Where changes are heard of.
 #[derive(Debug)]
@@ -147,7 +148,13 @@ fn hear(shared: &Arc<Shared>, heard: Result<DirectoryEvent, broadcast::error::Re
             shared.with(|schedule, _| schedule.new_epoch());
             shared.spawn(cancel(Arc::clone(shared), endpoint));
         }
-        Ok(DirectoryEvent::KeysChanged(owner)) => look_at_holds(shared, Some(owner.consumer())),
+        Ok(DirectoryEvent::KeysChanged(KeyOwner::Endpoint(_, endpoint))) => {
+            shared.with(|schedule, _| schedule.new_epoch());
+            shared.look(endpoint);
+        }
+        Ok(DirectoryEvent::KeysChanged(KeyOwner::Consumer(consumer))) => {
+            look_at_holds(shared, Some(&consumer));
+        }
         // Too many changes at once: any endpoint may be concerned. Those that are gone are noticed at the next claim.
         Err(broadcast::error::RecvError::Lagged(_)) => look_at_holds(shared, None),
         // The directory lives in `shared`.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::json;
 use waxseal_keys::{EncryptionKeyType, SignatureAlgorithm, generate_decryption_key, generate_signing_key};
 use waxseal_sender::engine::hold::Hold;
-use waxseal_sender::model::encryption_keys::{Admission, KeySource};
+use waxseal_sender::model::encryption_keys::{Admission, KeyOwner, KeySource};
 
 use crate::keys::support::{HOUR, MINUTE, World, consumer_of, jwk};
 
@@ -207,4 +208,22 @@ async fn another_source_is_asked_at_once() {
     world.put(owner, KeySource::Uri { jwks_uri, admission: Admission::Automatic }, Vec::new()).await;
     world.web.publishes(&[&jwk("two")], None);
     assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("two"));
+}
+
+#[tokio::test]
+async fn a_few_sets_are_fetched_at_a_time_and_of_one_consumer_fewer() {
+    for (consumers, most) in [(1, 4), (20, 16)] {
+        let world = World::new().await;
+        world.web.publishes(&[&jwk("one")], None);
+        let mut endpoints = Vec::new();
+        for number in 0..40 {
+            let endpoint = world.endpoint(&format!("consumer-{}", number % consumers)).await;
+            let owner = KeyOwner::Endpoint(endpoint.consumer.clone(), endpoint.id);
+            world.put_uri(owner, Admission::Automatic).await;
+            endpoints.push(endpoint);
+        }
+        let chosen = join_all(endpoints.iter().map(|endpoint| world.chosen(endpoint))).await;
+        assert!(chosen.iter().all(Result::is_ok));
+        assert_eq!((world.web.asked(), world.web.most_at_once()), (40, most));
+    }
 }
