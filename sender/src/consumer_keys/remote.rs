@@ -1,7 +1,8 @@
 //! Sets behind a `jwks_uri`: when they are asked for, and what their answers do to what is known.
 //!
 //! - A set that was fetched is used without asking for as long as its `max-age` says, at least a minute, at most an
-//!   hour. One caller asks, the others wait for its answer.
+//!   hour. One caller asks, the others wait for its answer. A set that has been emptied since, because it was given
+//!   anew, is asked for at once; one that came without keys, after a minute.
 //! - An answer is authoritative, also one without keys: a key that is not in it is not used any more. A key that is new
 //!   in it is recorded, and admitted if the owner wants that.
 //! - Without a usable answer the keys that are known stay in use for 24 hours after the last one, counted from the
@@ -52,10 +53,18 @@ struct Remote {
 struct History {
     asked: u64,
     last_succeeded: bool,
+    /// Whether the last usable answer had keys.
+    brought_keys: bool,
     /// When the last usable answer came, or when this process first needed one.
     good_at: Timestamp,
     /// Not to be asked again before this; `None`: at once.
     due_at: Option<Timestamp>,
+}
+
+/// What an answer was like.
+struct Fetched {
+    fresh_for: Duration,
+    has_keys: bool,
 }
 
 /// Why an answer was not used.
@@ -78,7 +87,7 @@ impl Remotes {
     pub(super) async fn ensure_current(&self, set: &EncryptionKeySet) -> Result<(), Hold> {
         let KeySource::Uri { jwks_uri, .. } = &set.source else { return Ok(()) };
         let remote = self.of(&set.owner, jwks_uri);
-        if remote.history().is_due(self.clock.now()) {
+        if remote.history().is_due(set, self.clock.now()) {
             self.ask(&set.owner, &remote).await;
         }
         let known = self.directory.key_set(&set.owner).is_some_and(|set| !set.keys.is_empty());
@@ -106,7 +115,13 @@ impl Remotes {
         {
             return remote.clone();
         }
-        let history = History { asked: 0, last_succeeded: false, good_at: self.clock.now(), due_at: None };
+        let history = History {
+            asked: 0,
+            last_succeeded: false,
+            brought_keys: false,
+            good_at: self.clock.now(),
+            due_at: None,
+        };
         let remote = Arc::new(Remote {
             jwks_uri: jwks_uri.clone(),
             history: Mutex::new(history),
@@ -140,7 +155,8 @@ impl Remotes {
         history.asked += 1;
         history.last_succeeded = outcome.is_ok();
         match outcome {
-            Ok(fresh_for) => {
+            Ok(Fetched { fresh_for, has_keys }) => {
+                history.brought_keys = has_keys;
                 history.good_at = now;
                 history.due_at = Some(now.saturating_add(fresh_for));
             }
@@ -151,14 +167,16 @@ impl Remotes {
         }
     }
 
-    /// Fetches and records; returns for how long the answer is fresh.
-    async fn fetch(&self, owner: &KeyOwner, remote: &Remote) -> Result<Duration, RemoteError> {
+    /// Fetches and records.
+    async fn fetch(&self, owner: &KeyOwner, remote: &Remote) -> Result<Fetched, RemoteError> {
         let limits = SetLimits::default();
         let _place = self.fetches.place(owner.consumer().as_str()).await;
         let response = self.http.get(&remote.jwks_uri, limits.bytes, TIMEOUT).await?;
         let fetched = usable(&parse(&response, &limits)?, self.clock.now());
+        let has_keys = !fetched.is_empty();
         self.record(owner, &remote.jwks_uri, fetched).await?;
-        Ok(response.max_age.unwrap_or(DEFAULT_FRESH).clamp(SHORTEST_FRESH, LONGEST_FRESH))
+        let fresh_for = response.max_age.unwrap_or(DEFAULT_FRESH).clamp(SHORTEST_FRESH, LONGEST_FRESH);
+        Ok(Fetched { fresh_for: if has_keys { fresh_for } else { SHORTEST_FRESH }, has_keys })
     }
 
     async fn record(&self, owner: &KeyOwner, from: &Url, fetched: Vec<KnownKey>) -> Result<(), ChangeError> {
@@ -188,8 +206,10 @@ impl Remote {
 }
 
 impl History {
-    fn is_due(&self, now: Timestamp) -> bool {
-        self.due_at.is_none_or(|due_at| now >= due_at)
+    fn is_due(&self, set: &EncryptionKeySet, now: Timestamp) -> bool {
+        // Somebody has removed what was found: the set was given anew.
+        let emptied = self.brought_keys && set.keys.is_empty();
+        emptied || self.due_at.is_none_or(|due_at| now >= due_at)
     }
 }
 

@@ -8,7 +8,7 @@ use waxseal_keys::{EncryptionKeyType, SignatureAlgorithm, generate_decryption_ke
 use waxseal_sender::engine::hold::Hold;
 use waxseal_sender::model::encryption_keys::{Admission, KeyOwner, KeySource};
 
-use crate::keys::support::{HOUR, MINUTE, World, consumer_of, jwk};
+use crate::keys::support::{HOUR, MINUTE, START, World, consumer_of, jwk, known};
 
 #[tokio::test]
 async fn a_fetched_key_waits_for_its_admission() {
@@ -226,4 +226,41 @@ async fn a_few_sets_are_fetched_at_a_time_and_of_one_consumer_fewer() {
         assert!(chosen.iter().all(Result::is_ok));
         assert_eq!((world.web.asked(), world.web.most_at_once()), (40, most));
     }
+}
+
+#[tokio::test]
+async fn a_source_that_is_given_again_is_asked_at_once() {
+    let world = World::new().await;
+    let endpoint = world.endpoint("acme").await;
+    let owner = consumer_of(&endpoint);
+    world.web.publishes(&[&jwk("one")], Some(HOUR));
+    world.put_uri(owner.clone(), Admission::Automatic).await;
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
+
+    world.directory.delete_key_set(&owner).await.unwrap();
+    world.put_uri(owner.clone(), Admission::Automatic).await;
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
+    assert_eq!(world.web.asked(), 2);
+
+    let pinned = known(&jwk("pinned"), START, Some(START));
+    world.put(owner.clone(), KeySource::Pinned, vec![pinned]).await;
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("pinned"));
+    world.put_uri(owner, Admission::Automatic).await;
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
+    assert_eq!(world.web.asked(), 3);
+}
+
+#[tokio::test]
+async fn a_set_without_keys_is_asked_for_once_a_minute_whatever_it_says() {
+    let world = World::new().await;
+    let endpoint = world.endpoint("acme").await;
+    world.web.publishes(&[], Some(HOUR));
+    world.put_uri(consumer_of(&endpoint), Admission::Automatic).await;
+    for _ in 0..3 {
+        assert_eq!(world.chosen(&endpoint).await, Err(Hold::NoUsableKey));
+    }
+    assert_eq!(world.web.asked(), 1);
+    world.web.publishes(&[&jwk("one")], Some(HOUR));
+    world.clock.advance(MINUTE);
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
 }
