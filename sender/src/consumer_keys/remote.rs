@@ -22,7 +22,7 @@ use waxseal_jwks::{FetchError, HttpGet, HttpResponse, JwkSet, SetLimits};
 use waxseal_keys::{Clock, Timestamp};
 
 use super::import::{carried_over, usable};
-use super::lock;
+use super::{has_passed, lock};
 use crate::directory::{ChangeError, Directory};
 use crate::engine::hold::Hold;
 use crate::model::encryption_keys::{Admission, EncryptionKeySet, KeyOwner, KeySource, KnownKey};
@@ -52,6 +52,7 @@ struct Remote {
 #[derive(Clone, Copy, Debug)]
 struct History {
     asked: u64,
+    asked_at: Option<Timestamp>,
     last_succeeded: bool,
     /// Whether the last usable answer had keys.
     brought_keys: bool,
@@ -87,11 +88,12 @@ impl Remotes {
     pub(super) async fn ensure_current(&self, set: &EncryptionKeySet) -> Result<(), Hold> {
         let KeySource::Uri { jwks_uri, .. } = &set.source else { return Ok(()) };
         let remote = self.of(&set.owner, jwks_uri);
-        if remote.history().is_due(set, self.clock.now()) {
+        let now = self.clock.now();
+        if remote.history_at(now).is_due(set, now) {
             self.ask(&set.owner, &remote).await;
         }
         let known = self.directory.key_set(&set.owner).is_some_and(|set| !set.keys.is_empty());
-        let history = remote.history();
+        let history = remote.history_at(self.clock.now());
         let lasts = known && self.clock.now().duration_since(history.good_at) < LONGEST_STALE;
         if history.last_succeeded || lasts { Ok(()) } else { Err(Hold::KeySetUnreachable) }
     }
@@ -117,6 +119,7 @@ impl Remotes {
         }
         let history = History {
             asked: 0,
+            asked_at: None,
             last_succeeded: false,
             brought_keys: false,
             good_at: self.clock.now(),
@@ -135,7 +138,7 @@ impl Remotes {
         let host = jwks_uri.host_str().unwrap_or_default();
         let now = self.clock.now();
         let mut refreshed = lock(&self.refreshed);
-        let rested = refreshed.get(host).is_none_or(|at| now.duration_since(*at) >= REFRESH_EVERY);
+        let rested = refreshed.get(host).is_none_or(|at| has_passed(REFRESH_EVERY, *at, now));
         if rested {
             refreshed.put(host.to_owned(), now);
         }
@@ -153,6 +156,7 @@ impl Remotes {
         let now = self.clock.now();
         let mut history = lock(&remote.history);
         history.asked += 1;
+        history.asked_at = Some(now);
         history.last_succeeded = outcome.is_ok();
         match outcome {
             Ok(Fetched { fresh_for, has_keys }) => {
@@ -202,6 +206,19 @@ impl Remotes {
 impl Remote {
     fn history(&self) -> History {
         *lock(&self.history)
+    }
+
+    /// The history as it can be believed: what a clock has dated that was set back since says nothing about now. The
+    /// set is due then, and what is known lasts for another day at most.
+    fn history_at(&self, now: Timestamp) -> History {
+        let mut history = lock(&self.history);
+        if history.good_at > now {
+            history.good_at = now;
+        }
+        if history.asked_at.is_some_and(|at| at > now) {
+            history.due_at = None;
+        }
+        *history
     }
 }
 

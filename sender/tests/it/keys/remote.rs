@@ -264,3 +264,43 @@ async fn a_set_without_keys_is_asked_for_once_a_minute_whatever_it_says() {
     world.clock.advance(MINUTE);
     assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
 }
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_stops_no_question() {
+    let world = World::new().await;
+    let endpoint = world.endpoint("acme").await;
+    let day = 24 * HOUR;
+    world.clock.advance(365 * day);
+    world.web.publishes(&[&jwk("one")], Some(HOUR));
+    world.put_uri(consumer_of(&endpoint), Admission::Automatic).await;
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
+    world.web.publishes(&[&jwk("two")], Some(HOUR));
+    assert!(world.keys.refresh_after_invalid_key(&endpoint, "one").await);
+
+    // The clock was a year ahead, and is put right.
+    world.clock.set(START);
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("two"));
+    assert_eq!(world.web.asked(), 3);
+    world.web.publishes(&[&jwk("three")], Some(HOUR));
+    assert!(world.keys.refresh_after_invalid_key(&endpoint, "two").await);
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("three"));
+    world.clock.advance(HOUR);
+    world.web.publishes(&[&jwk("four")], Some(HOUR));
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("four"));
+}
+
+#[tokio::test]
+async fn known_keys_outlast_their_source_by_no_more_for_a_clock_that_was_set_back() {
+    let world = World::new().await;
+    let endpoint = world.endpoint("acme").await;
+    world.clock.advance(365 * 24 * HOUR);
+    world.web.publishes(&[&jwk("one")], None);
+    world.put_uri(consumer_of(&endpoint), Admission::Automatic).await;
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
+    world.web.is_down();
+    world.clock.set(START);
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
+    assert_eq!(world.web.asked(), 2);
+    world.clock.advance(24 * HOUR);
+    assert_eq!(world.chosen(&endpoint).await, Err(Hold::KeySetUnreachable));
+}
