@@ -309,6 +309,10 @@ fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
+        Ok(duration) if duration > LONGEST => {
+            let longest = humantime::format_duration(LONGEST);
+            Err(format!("`{text}` is too long; expected at most {longest}"))
+        }
         Ok(duration) if duration > Duration::ZERO => Ok(duration),
         Ok(_) => Err(format!("`{text}` is no time at all; expected a duration such as \"30s\" or \"24h\"")),
         Err(_) => Err(format!("`{text}` is not a duration; expected one such as \"30s\", \"5m\" or \"24h\"")),
@@ -316,6 +320,9 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Longer is a slip of the pen, and what is computed with it could overflow.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 #[cfg(test)]
 mod tests {
@@ -351,6 +358,8 @@ mod tests {
             ("[delivery]\nmax_in_flight = 0", "delivery.max_in_flight", "1 to 10000"),
             ("max_connections = 0", "max_connections", "1 to 10000"),
             ("[delivery]\nretry = [\"0s\"]", "0s", "expected a duration"),
+            ("[delivery]\nretry = [\"5s\", \"5000y\"]", "5000y", "expected at most"),
+            ("[signing]\nretiring_for = \"2years\"", "2years", "expected at most"),
             ("[egress]\nallow = [\"10.0.0.0/99\"]", "allow", "invalid"),
             ("[tls]\ncert = \"a.pem\"", "tls", "key"),
         ] {
