@@ -1,23 +1,22 @@
 //! Serving HTTP/1.1, with or without TLS, with a graceful end.
 //!
 //! Connections are counted and may not linger ([`ConnectionLimits`]). TLS is rustls with TLS 1.2 as the floor. The certificate and key files are looked at every few seconds and read
-//! again when either has changed; a pair that does not load is reported and the old one stays in use.
+//! again when either has changed; a pair that does not load is reported, and the old one stays in use until it does.
 
+mod certificate;
 mod room;
 
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::Router;
-use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use axum_server::tls_rustls::RustlsAcceptor;
 use axum_server::{Handle, Server};
 use hyper_util::rt::TokioTimer;
-use rustls::ServerConfig;
 
+use self::certificate::Certificate;
 pub use self::room::ConnectionLimits;
 use self::room::Room;
 use crate::config::TlsConfig;
@@ -27,7 +26,7 @@ use crate::config::TlsConfig;
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
-    tls: Option<(RustlsConfig, TlsConfig)>,
+    tls: Option<Certificate>,
     limits: ConnectionLimits,
 }
 
@@ -66,7 +65,7 @@ impl Listener {
         limits: ConnectionLimits,
     ) -> Result<Self, ListenError> {
         let tls = match tls {
-            Some(files) => Some((load(files).await?, files.clone())),
+            Some(files) => Some(load(files).await?),
             None => None,
         };
         let bound = TcpListener::bind(address).and_then(|socket| {
@@ -103,10 +102,10 @@ impl Listener {
         let server = axum_server::from_tcp(self.socket)?.handle(handle);
         let served = match self.tls {
             None => timed(server.acceptor(room), &self.limits).serve(service).await,
-            Some((config, files)) => {
-                let watching = tokio::spawn(reload_on_change(config.clone(), files));
+            Some(certificate) => {
                 // A place is taken before the handshake, which has ten seconds.
-                let acceptor = RustlsAcceptor::new(config).acceptor(room);
+                let acceptor = RustlsAcceptor::new(certificate.served()).acceptor(room);
+                let watching = tokio::spawn(certificate.keep_renewed());
                 let served = timed(server.acceptor(acceptor), &self.limits).serve(service).await;
                 watching.abort();
                 served
@@ -138,52 +137,13 @@ fn timed<A>(server: Server<SocketAddr, A>, limits: &ConnectionLimits) -> Server<
     server
 }
 
-async fn load(files: &TlsConfig) -> Result<RustlsConfig, ListenError> {
-    // rustls' defaults: TLS 1.2 and 1.3 only. The provider is named once, so that no other crate's choice matters.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let config = read(files).await.map_err(|source| ListenError::Certificate {
+async fn load(files: &TlsConfig) -> Result<Certificate, ListenError> {
+    Certificate::load(files).await.map_err(|source| ListenError::Certificate {
         cert: files.cert.display().to_string(),
         key: files.key.display().to_string(),
         source,
-    })?;
-    Ok(RustlsConfig::from_config(config))
-}
-
-/// The certificate and the key, for the one protocol that is spoken here.
-async fn read(files: &TlsConfig) -> io::Result<Arc<ServerConfig>> {
-    let read = RustlsConfig::from_pem_file(&files.cert, &files.key).await?;
-    let mut config = ServerConfig::clone(&read.get_inner());
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
-
-async fn reload_on_change(config: RustlsConfig, files: TlsConfig) {
-    let mut seen = (modified(&files.cert), modified(&files.key));
-    loop {
-        tokio::time::sleep(WATCH).await;
-        let now = (modified(&files.cert), modified(&files.key));
-        if now == seen {
-            continue;
-        }
-        match read(&files).await {
-            Ok(read) => {
-                config.reload_from_config(read);
-                tracing::info!(cert = %files.cert.display(), "the TLS certificate was read again");
-            }
-            Err(error) => {
-                tracing::error!(cert = %files.cert.display(), %error, "the TLS certificate changed but does not load; the old one stays in use");
-            }
-        }
-        seen = now;
-    }
-}
-
-fn modified(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
+    })
 }
 
 /// How long requests under way may take when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// How often the certificate files are looked at.
-const WATCH: Duration = Duration::from_secs(2);
