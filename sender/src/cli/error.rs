@@ -7,6 +7,8 @@ use std::path::Path;
 use serde_json::Value;
 use url::Url;
 
+use super::output::{printable, printable_lines};
+
 /// Why a command failed: one message for people, and an exit status (1, or 2 where the command line was wrong).
 #[derive(Debug)]
 pub struct CliError {
@@ -46,11 +48,11 @@ impl CliError {
 
     /// The sender answered with an error: its problem details in words.
     pub fn refused(status: u16, problem: Value) -> Self {
-        let text = |name: &str| problem.get(name).and_then(Value::as_str).map(str::to_owned);
-        let said = text("detail").or_else(|| text("title")).unwrap_or_else(|| "no reason given".to_owned());
+        let text = |name: &str| problem.get(name).and_then(Value::as_str).map(printable);
+        let said = text("detail").or_else(|| text("title")).unwrap_or("no reason given".into());
         let mut message = format!("the sender answered {status}: {said}");
         for error in problem.get("errors").and_then(Value::as_array).into_iter().flatten() {
-            let part = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or("?").to_owned();
+            let part = |name: &str| printable(error.get(name).and_then(Value::as_str).unwrap_or("?"));
             message.push_str(&format!("\n  {}: {}", part("field"), part("detail")));
         }
         Self { message, status: 1 }
@@ -64,7 +66,7 @@ impl CliError {
 
 impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&printable_lines(&self.message))
     }
 }
 
@@ -83,4 +85,22 @@ fn chain(error: &dyn Error) -> String {
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_sender_answers_is_shown_as_text() {
+        let problem = json!({
+            "detail": "no\u{1b}[2J\nwaxseal: all is well",
+            "errors": [{ "field": "url\n", "detail": "\u{202e}" }],
+        });
+        let shown = CliError::refused(400, problem).to_string();
+        assert_eq!(shown, "the sender answered 400: no\\u001b[2J\\nwaxseal: all is well\n  url\\n: \\u202e");
+        assert_eq!(CliError::plain("\u{9b}").to_string(), "\\u009b");
+    }
 }
