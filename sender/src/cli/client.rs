@@ -159,12 +159,15 @@ impl Api {
         let response = request.send().await.map_err(|error| CliError::unreachable(&self.base, error))?;
         let status = response.status();
         let bytes = response.bytes().await.map_err(|error| CliError::unreachable(&self.base, error))?;
-        let value = if bytes.is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_slice(&bytes).unwrap_or(Value::Null)
-        };
-        if status.is_success() { Ok(value) } else { Err(CliError::refused(status.as_u16(), value)) }
+        if !status.is_success() {
+            let problem = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+            return Err(CliError::refused(status.as_u16(), problem));
+        }
+        match serde_json::from_slice(&bytes) {
+            Ok(answer) => Ok(answer),
+            Err(_) if bytes.is_empty() => Ok(Value::Null),
+            Err(_) => Err(CliError::no_sender(&self.base, status.as_u16())),
+        }
     }
 }
 

@@ -46,6 +46,14 @@ impl CliError {
         )
     }
 
+    /// Something answers there that is not a sender.
+    pub fn no_sender(url: &Url, status: u16) -> Self {
+        let origin = url.origin().ascii_serialization();
+        Self::plain(format!(
+            "{origin} answered {status} with something that is not JSON: is --url a Waxseal sender? Nobody knows whether anything was done"
+        ))
+    }
+
     /// The sender answered with an error: its problem details in words.
     pub fn refused(status: u16, problem: Value) -> Self {
         let text = |name: &str| problem.get(name).and_then(Value::as_str).map(printable);
