@@ -1,6 +1,6 @@
 //! `waxseal serve`: the sender, until it is told to stop.
 
-use std::fmt;
+use std::env::{self, VarError};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use clap::Args;
 use waxseal_envelope::Issuer;
 use waxseal_keys::KeyEncryptionKey;
 use waxseal_keys::SystemClock;
+use zeroize::Zeroizing;
 
 use super::error::CliError;
 use crate::config::{Config, LogFormat, TlsConfig};
@@ -19,7 +20,7 @@ use crate::store::sqlite::SqliteStore;
 use crate::{descriptors, listen, telemetry};
 
 /// Serve the API and the JWKS, and deliver
-#[derive(Args)]
+#[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  waxseal serve\n  waxseal serve --config /etc/waxseal/waxseal.toml --listen 0.0.0.0:8443 --tls-cert cert.pem --tls-key key.pem"
 )]
@@ -39,9 +40,9 @@ pub struct ServeArgs {
     /// The file with the key-encryption key
     #[arg(long, env = "WAXSEAL_KEK_FILE")]
     kek_file: Option<PathBuf>,
-    /// The key-encryption key itself; from the environment only, so that it is in no process list
-    #[arg(long = "kek-from-environment", env = "WAXSEAL_KEK", hide = true, hide_env_values = true)]
-    kek: Option<String>,
+    /// Insist on the key-encryption key in WAXSEAL_KEK, which takes the file's place where it is set
+    #[arg(long)]
+    kek_from_environment: bool,
     /// PEM file with the server certificate, the leaf first; read again when it changes
     #[arg(long, env = "WAXSEAL_TLS_CERT", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -54,13 +55,6 @@ pub struct ServeArgs {
     /// What is logged, such as `info` or `waxseal_sender=debug`
     #[arg(long, env = "WAXSEAL_LOG")]
     log: Option<String>,
-}
-
-impl fmt::Debug for ServeArgs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The key-encryption key may be among the arguments.
-        f.debug_struct("ServeArgs").field("config", &self.config).finish_non_exhaustive()
-    }
 }
 
 impl ServeArgs {
@@ -109,8 +103,8 @@ impl ServeArgs {
         }
         config.log.format = self.log_format.unwrap_or(config.log.format);
         config.log.filter = self.log.unwrap_or(config.log.filter);
-        let kek = match self.kek {
-            Some(text) => KeyEncryptionKey::from_text(&text).map_err(|error| format!("WAXSEAL_KEK: {error}")),
+        let kek = match kek_of_environment(self.kek_from_environment)? {
+            Some(kek) => Ok(kek),
             None => KeyEncryptionKey::from_file(&config.key_encryption_key_file)
                 .map_err(|error| format!("{}: {error}", config.key_encryption_key_file.display())),
         };
@@ -121,3 +115,20 @@ impl ServeArgs {
         Ok((config, kek.map_err(CliError::usage)?))
     }
 }
+
+/// The key in the environment, if there is one. It is no argument: those are in every process list.
+fn kek_of_environment(required: bool) -> Result<Option<KeyEncryptionKey>, CliError> {
+    match env::var(KEK_VARIABLE).map(Zeroizing::new) {
+        Ok(text) => match KeyEncryptionKey::from_text(&text) {
+            Ok(kek) => Ok(Some(kek)),
+            Err(error) => Err(CliError::usage(format!("{KEK_VARIABLE}: {error}"))),
+        },
+        Err(VarError::NotPresent) if required => Err(CliError::usage(format!(
+            "--kek-from-environment: {KEK_VARIABLE} is not set; set it to the key-encryption key"
+        ))),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(CliError::usage(format!("{KEK_VARIABLE} is not text"))),
+    }
+}
+
+const KEK_VARIABLE: &str = "WAXSEAL_KEK";
