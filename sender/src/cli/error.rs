@@ -1,7 +1,9 @@
 //! What the program says when it cannot do what it was told, and its exit status.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde_json::Value;
@@ -22,9 +24,20 @@ impl CliError {
         Self { message: message.into(), status: 2 }
     }
 
+    /// The configuration is not right, or cannot be read.
+    pub fn misconfigured(why: impl Error + 'static) -> Self {
+        Self { message: explained(&why), status: 2 }
+    }
+
+    /// The same, of this file.
+    #[must_use]
+    pub fn in_file(self, path: &Path) -> Self {
+        Self { message: format!("{}: {}", path.display(), self.message), ..self }
+    }
+
     /// Something did not work.
-    pub fn failed(what: impl fmt::Display, why: impl Error) -> Self {
-        Self { message: format!("{what}: {}", chain(&why)), status: 1 }
+    pub fn failed(what: impl fmt::Display, why: impl Error + 'static) -> Self {
+        Self { message: format!("{what}: {}", explained(&why)), status: 1 }
     }
 
     /// Something is not as it should be.
@@ -57,7 +70,7 @@ impl CliError {
     /// The sender answered with an error: its problem details in words.
     pub fn refused(status: u16, problem: Value) -> Self {
         let text = |name: &str| problem.get(name).and_then(Value::as_str).map(printable);
-        let said = text("detail").or_else(|| text("title")).unwrap_or("no reason given".into());
+        let said = text("detail").or_else(|| text("title")).unwrap_or(Cow::Borrowed("no reason given"));
         let mut message = format!("the sender answered {status}: {said}");
         for error in problem.get("errors").and_then(Value::as_array).into_iter().flatten() {
             let part = |name: &str| printable(error.get(name).and_then(Value::as_str).unwrap_or("?"));
@@ -79,6 +92,33 @@ impl fmt::Display for CliError {
 }
 
 impl Error for CliError {}
+
+/// An error, its causes, and what can be done about the common ones.
+fn explained(error: &(dyn Error + 'static)) -> String {
+    let mut text = chain(error);
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(remedy) = cause.downcast_ref::<std::io::Error>().and_then(remedy) {
+            text.push_str(remedy);
+            break;
+        }
+        next = cause.source();
+    }
+    text
+}
+
+fn remedy(error: &std::io::Error) -> Option<&'static str> {
+    match error.kind() {
+        ErrorKind::PermissionDenied => {
+            Some("; run this as the user that owns it, or change its owner (chown)")
+        }
+        ErrorKind::ReadOnlyFilesystem => Some("; the file system is read-only: choose another place"),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            Some("; make room there, or choose another place")
+        }
+        _ => None,
+    }
+}
 
 /// An error and its causes, each said once.
 fn chain(error: &dyn Error) -> String {
@@ -110,5 +150,29 @@ mod tests {
         let shown = CliError::refused(400, problem).to_string();
         assert_eq!(shown, "the sender answered 400: no\\u001b[2J\\nwaxseal: all is well\n  url\\n: \\u202e");
         assert_eq!(CliError::plain("\u{9b}").to_string(), "\\u009b");
+    }
+
+    #[test]
+    fn causes_are_said_with_the_path_and_the_remedy() {
+        let denied = || std::io::Error::from(ErrorKind::PermissionDenied);
+        let path = Path::new("/etc/waxseal.toml");
+        let config = crate::config::ConfigError::Unreadable { path: path.to_owned(), source: denied() };
+        let store = crate::store::StoreError::Unavailable(Box::new(denied()));
+        for (error, status, expected) in [
+            (
+                CliError::misconfigured(config),
+                2,
+                "cannot read /etc/waxseal.toml: permission denied; run this as",
+            ),
+            (CliError::file(path, denied()), 1, "/etc/waxseal.toml: permission denied; run this as"),
+            (
+                CliError::failed("a.db", store),
+                1,
+                "a.db: the store is unavailable: permission denied; run this as",
+            ),
+        ] {
+            assert!(error.to_string().starts_with(expected), "{error}");
+            assert_eq!(error.status(), status);
+        }
     }
 }

@@ -228,8 +228,8 @@ fn settings(issuer: &Issuer) -> Result<Settings, CliError> {
     Ok(settings)
 }
 
-fn plain(error: impl std::fmt::Display) -> CliError {
-    CliError::plain(error.to_string())
+fn plain(error: impl std::error::Error + 'static) -> CliError {
+    CliError::failed("cannot show it", error)
 }
 
 const CONSUMER: &str = "acme";
