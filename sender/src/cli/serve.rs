@@ -1,6 +1,7 @@
 //! `waxseal serve`: the sender, until it is told to stop.
 
 use std::env::{self, VarError};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,11 +14,11 @@ use zeroize::Zeroizing;
 
 use super::error::CliError;
 use crate::config::{Config, LogFormat, TlsConfig};
-use crate::listen::ConnectionLimits;
+use crate::listen::{self, ConnectionLimits, ListenError, Listener};
 use crate::sender::{Sender, Settings};
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
-use crate::{descriptors, listen, telemetry};
+use crate::{descriptors, telemetry};
 
 /// Serve the API and the JWKS, and deliver
 #[derive(Args, Debug)]
@@ -68,29 +69,28 @@ impl ServeArgs {
         let metrics =
             telemetry::start_metrics().map_err(|error| CliError::failed("cannot start metrics", error))?;
         let settings = Settings::from_config(&config).map_err(CliError::usage)?;
-        let sqlite = SqliteStore::open(&config.store).map_err(|error| CliError::plain(error.to_string()))?;
-        let sqlite = Arc::new(sqlite);
-        let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&sqlite);
-        let sender = Sender::start(settings, store, kek, Arc::new(SystemClock))
-            .await
-            .map_err(|error| CliError::plain(error.to_string()))?;
         let open = descriptors::connections_within(descriptors::raise_limit(), config.max_connections);
         let limits = ConnectionLimits { open, ..ConnectionLimits::default() };
-        let router = sender.router(move || metrics.render());
-        let listener = listen::Listener::bind(config.listen, config.tls.as_ref(), limits)
-            .await
-            .map_err(|error| CliError::plain(error.to_string()))?;
-        tracing::info!(address = %listener.address(), issuer = %config.issuer, tls = config.tls.is_some(), "serving");
-        let served = listener.serve(router, listen::stop_signal()).await;
-        tracing::info!("stopping: finishing what is under way");
-        sender.stop().await;
+        let sqlite = SqliteStore::open(&config.store).map_err(|error| {
+            CliError::failed(format!("cannot open the store {}", config.store.display()), error)
+        })?;
+        let sqlite = Arc::new(sqlite);
+        // Before anything is begun: who cannot serve must not deliver, nor make keys that nobody can fetch.
+        let served = match Listener::bind(config.listen, config.tls.as_ref(), limits).await {
+            Ok(listener) => {
+                tracing::info!(address = %listener.address(), tls = config.tls.is_some(), "listening");
+                let render = move || metrics.render();
+                serve(listener, settings, Arc::<SqliteStore>::clone(&sqlite), kek, render).await
+            }
+            Err(error) => Err(not_listening(&error)),
+        };
         sqlite.close().await;
-        served.map_err(|error| CliError::failed("serving ended", error))
+        served
     }
 
     /// The file, overridden by the environment and the flags.
     fn settle(self) -> Result<(Config, KeyEncryptionKey), CliError> {
-        let mut config = Config::read(&self.config).map_err(|error| CliError::usage(error.to_string()))?;
+        let mut config = Config::read(&self.config).map_err(CliError::misconfigured)?;
         if let Some(issuer) = self.issuer {
             config.issuer =
                 Issuer::parse(&issuer).map_err(|error| CliError::usage(format!("--issuer: {error}")))?;
@@ -106,14 +106,48 @@ impl ServeArgs {
         let kek = match kek_of_environment(self.kek_from_environment)? {
             Some(kek) => Ok(kek),
             None => KeyEncryptionKey::from_file(&config.key_encryption_key_file)
-                .map_err(|error| format!("{}: {error}", config.key_encryption_key_file.display())),
+                .map_err(|error| CliError::misconfigured(error).in_file(&config.key_encryption_key_file)),
         };
         if !config.store.exists() {
             let store = config.store.display();
             return Err(CliError::usage(format!("there is no store {store}: run `waxseal init` first")));
         }
-        Ok((config, kek.map_err(CliError::usage)?))
+        Ok((config, kek?))
     }
+}
+
+/// A sender from its start to its stop.
+async fn serve(
+    listener: Listener,
+    settings: Settings,
+    store: Arc<dyn Store>,
+    kek: KeyEncryptionKey,
+    metrics: impl Fn() -> String + Send + Sync + 'static,
+) -> Result<(), CliError> {
+    let issuer = settings.issuer.clone();
+    let sender = Sender::start(settings, store, kek, Arc::new(SystemClock))
+        .await
+        .map_err(|error| CliError::failed("cannot start", error))?;
+    tracing::info!(%issuer, "serving");
+    let served = listener.serve(sender.router(metrics), listen::stop_signal()).await;
+    tracing::info!("stopping: finishing what is under way");
+    sender.stop().await;
+    served.map_err(|error| CliError::failed("serving ended", error))
+}
+
+fn not_listening(error: &ListenError) -> CliError {
+    let remedy = match error {
+        ListenError::Address { source, .. } => match source.kind() {
+            ErrorKind::AddrInUse => "; stop what listens there, or choose another address with --listen",
+            ErrorKind::AddrNotAvailable => "; this machine has no such address, choose another with --listen",
+            ErrorKind::PermissionDenied => {
+                "; a port below 1024 needs a privilege (CAP_NET_BIND_SERVICE), or choose another with --listen"
+            }
+            _ => "",
+        },
+        ListenError::Certificate { .. } => "",
+    };
+    CliError::plain(format!("{error}{remedy}"))
 }
 
 /// The key in the environment, if there is one. It is no argument: those are in every process list.

@@ -79,3 +79,86 @@ fn a_private_key_never_leaves_the_machine() {
         assert!(listener.accept().is_err(), "something was sent");
     }
 }
+
+#[test]
+fn who_cannot_listen_begins_nothing() {
+    let folder = SenderFolder::init("", None);
+    let address = folder.origin.strip_prefix("http://").unwrap();
+    let _taken = TcpListener::bind(address).unwrap();
+    let output = waxseal(&["serve", "--config", folder.file("waxseal.toml").to_str().unwrap()]);
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(address) && said.contains("--listen"), "{said}");
+    let store = rusqlite::Connection::open(folder.file("waxseal.db")).unwrap();
+    let rings: i64 = store.query_row("SELECT count(*) FROM ring", [], |row| row.get(0)).unwrap();
+    assert_eq!(rings, 0, "a sender that was never started has made keys");
+}
+
+#[test]
+fn causes_are_said_with_the_path() {
+    let folder = SenderFolder::init("", None);
+    let config = folder.file("waxseal.toml");
+    let serve = |flag: &str, path: &std::path::Path| {
+        let output = Command::new(program("waxseal"))
+            .args(["serve", "--config"])
+            .arg(&config)
+            .arg(flag)
+            .arg(path)
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        said(&output)
+    };
+    // A folder is there and can be neither read nor opened as a file, not even by root.
+    let there = folder.file("place");
+    std::fs::create_dir(&there).unwrap();
+    let there = there.as_path();
+    let directory = "Is a directory";
+    let store = serve("--store", there);
+    assert!(store.contains(there.to_str().unwrap()) && store.contains(directory), "{store}");
+    let key = serve("--kek-file", there);
+    assert!(key.contains(there.to_str().unwrap()) && key.contains("not a regular file"), "{key}");
+    let output = waxseal(&["serve", "--config", there.to_str().unwrap()]);
+    let read = said(&output);
+    assert!(read.contains("cannot read") && read.contains(directory), "{read}");
+}
+
+#[test]
+fn an_init_that_fails_half_way_leaves_nothing_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    // The store cannot take its lock.
+    let stranger = folder.path().join("waxseal.db.lock");
+    std::fs::create_dir(&stranger).unwrap();
+    let dir = folder.path().to_str().unwrap();
+    let init = ["init", "--issuer", "https://hooks.example.com", "--dir", dir];
+    let output = waxseal(&init);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("cannot make the store"), "{}", said(&output));
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(left, std::slice::from_ref(&stranger));
+
+    std::fs::remove_dir(stranger).unwrap();
+    let output = waxseal(&init);
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[tokio::test]
+async fn the_limit_on_open_files_is_raised() {
+    let folder = SenderFolder::init("", None);
+    let mut command = Command::new("sh");
+    let serve = r#"ulimit -Sn 256 && exec "$0" serve --config "$1""#;
+    command.args(["-c", serve]).arg(program("waxseal")).arg(folder.file("waxseal.toml"));
+    let process = Process::start("waxseal serve", &mut command);
+    for _ in 0..400 {
+        if process.log().contains("serving") {
+            let limits = process.limits();
+            let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+            let mut columns = files.split_whitespace();
+            let (soft, hard) = (columns.next().unwrap(), columns.next().unwrap());
+            assert!(soft != "256" && soft == hard, "{files}");
+            return assert!(process.stop().success());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    panic!("it never served:\n{}", process.log());
+}
