@@ -13,6 +13,8 @@ use serde::{Deserialize, Deserializer};
 use waxseal_envelope::Issuer;
 use waxseal_keys::SignatureAlgorithm;
 
+use crate::listen::ConnectionLimits;
+
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,6 +25,9 @@ pub struct Config {
     /// Where the API and the JWKS are served.
     #[serde(default = "default_listen")]
     pub listen: SocketAddr,
+    /// Connections to it that may be open at once; more are closed as they come.
+    #[serde(default = "default_max_connections")]
+    pub max_connections: usize,
     /// The embedded store's file. A relative path is relative to the configuration file.
     #[serde(default = "default_store")]
     pub store: PathBuf,
@@ -162,6 +167,7 @@ impl Config {
         Self {
             issuer,
             listen: default_listen(),
+            max_connections: default_max_connections(),
             store: default_store(),
             key_encryption_key_file: default_kek_file(),
             tls: None,
@@ -207,6 +213,7 @@ impl Config {
             ));
         }
         let counts = [
+            ("max_connections", self.max_connections),
             ("delivery.max_in_flight", self.delivery.max_in_flight),
             ("delivery.max_in_flight_per_endpoint", self.delivery.max_in_flight_per_endpoint),
         ];
@@ -249,6 +256,10 @@ impl Default for LogConfig {
 
 fn default_listen() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 8080))
+}
+
+fn default_max_connections() -> usize {
+    ConnectionLimits::default().open
 }
 
 fn default_store() -> PathBuf {
@@ -298,6 +309,10 @@ fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
+        Ok(duration) if duration > LONGEST => {
+            let longest = humantime::format_duration(LONGEST);
+            Err(format!("`{text}` is too long; expected at most {longest}"))
+        }
         Ok(duration) if duration > Duration::ZERO => Ok(duration),
         Ok(_) => Err(format!("`{text}` is no time at all; expected a duration such as \"30s\" or \"24h\"")),
         Err(_) => Err(format!("`{text}` is not a duration; expected one such as \"30s\", \"5m\" or \"24h\"")),
@@ -305,6 +320,9 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Longer is a slip of the pen, and what is computed with it could overflow.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 #[cfg(test)]
 mod tests {
@@ -338,7 +356,10 @@ mod tests {
             ("[signing]\npending_for = \"soon\"", "soon", "expected one such as"),
             ("[signing]\npending_for = \"1m\"", "signing.pending_for", "at least twice"),
             ("[delivery]\nmax_in_flight = 0", "delivery.max_in_flight", "1 to 10000"),
+            ("max_connections = 0", "max_connections", "1 to 10000"),
             ("[delivery]\nretry = [\"0s\"]", "0s", "expected a duration"),
+            ("[delivery]\nretry = [\"5s\", \"5000y\"]", "5000y", "expected at most"),
+            ("[signing]\nretiring_for = \"2years\"", "2years", "expected at most"),
             ("[egress]\nallow = [\"10.0.0.0/99\"]", "allow", "invalid"),
             ("[tls]\ncert = \"a.pem\"", "tls", "key"),
         ] {

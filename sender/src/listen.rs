@@ -1,18 +1,24 @@
-//! Serving HTTP or HTTPS, with a graceful end.
+//! Serving HTTP/1.1, with or without TLS, with a graceful end.
 //!
-//! TLS is rustls with TLS 1.2 as the floor. The certificate and key files are looked at every few seconds and read
-//! again when either has changed; a pair that does not load is reported and the old one stays in use.
+//! Connections are counted and may not linger ([`ConnectionLimits`]). TLS is rustls with TLS 1.2 as the floor. The certificate and key files are looked at every few seconds and read
+//! again when either has changed; a pair that does not load is reported, and the old one stays in use until it does.
+
+mod certificate;
+mod room;
 
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::Router;
-use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
+use axum_server::tls_rustls::RustlsAcceptor;
+use axum_server::{Handle, Server};
+use hyper_util::rt::TokioTimer;
 
+use self::certificate::Certificate;
+pub use self::room::ConnectionLimits;
+use self::room::Room;
 use crate::config::TlsConfig;
 
 /// A bound address that is not served yet.
@@ -20,7 +26,8 @@ use crate::config::TlsConfig;
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
-    tls: Option<(RustlsConfig, TlsConfig)>,
+    tls: Option<Certificate>,
+    limits: ConnectionLimits,
 }
 
 /// Why an address cannot be served.
@@ -52,17 +59,22 @@ impl Listener {
     ///
     /// # Errors
     /// If the address is taken or not ours, or the certificate and key do not load.
-    pub async fn bind(address: SocketAddr, tls: Option<&TlsConfig>) -> Result<Self, ListenError> {
+    pub async fn bind(
+        address: SocketAddr,
+        tls: Option<&TlsConfig>,
+        limits: ConnectionLimits,
+    ) -> Result<Self, ListenError> {
         let tls = match tls {
-            Some(files) => Some((load(files).await?, files.clone())),
+            Some(files) => Some(load(files).await?),
             None => None,
         };
         let bound = TcpListener::bind(address).and_then(|socket| {
             socket.set_nonblocking(true)?;
+            limits.apply(&socket)?;
             Ok((socket.local_addr()?, socket))
         });
         let (address, socket) = bound.map_err(|source| ListenError::Address { address, source })?;
-        Ok(Self { socket, address, tls })
+        Ok(Self { socket, address, tls, limits })
     }
 
     /// The address that was bound: with the port, where the system chose it.
@@ -86,12 +98,15 @@ impl Listener {
             stopping.graceful_shutdown(Some(GRACE));
         });
         let service = router.into_make_service();
+        let room = Room::new(self.limits.open);
+        let server = axum_server::from_tcp(self.socket)?.handle(handle);
         let served = match self.tls {
-            None => axum_server::from_tcp(self.socket)?.handle(handle).serve(service).await,
-            Some((config, files)) => {
-                let watching = tokio::spawn(reload_on_change(config.clone(), files));
-                let server = axum_server::from_tcp_rustls(self.socket, config)?;
-                let served = server.handle(handle).serve(service).await;
+            None => timed(server.acceptor(room), &self.limits).serve(service).await,
+            Some(certificate) => {
+                // A place is taken before the handshake, which has ten seconds.
+                let acceptor = RustlsAcceptor::new(certificate.served()).acceptor(room);
+                let watching = tokio::spawn(certificate.keep_renewed());
+                let served = timed(server.acceptor(acceptor), &self.limits).serve(service).await;
                 watching.abort();
                 served
             }
@@ -123,40 +138,20 @@ pub async fn stop_signal() {
     }
 }
 
-async fn load(files: &TlsConfig) -> Result<RustlsConfig, ListenError> {
-    // rustls' defaults: TLS 1.2 and 1.3 only. The provider is named once, so that no other crate's choice matters.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    RustlsConfig::from_pem_file(&files.cert, &files.key).await.map_err(|source| ListenError::Certificate {
+/// HTTP/1 only: where the version is found out from the first bytes, hyper waits for those without a limit.
+fn timed<A>(server: Server<SocketAddr, A>, limits: &ConnectionLimits) -> Server<SocketAddr, A> {
+    let mut server = server.http1_only();
+    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(limits.head);
+    server
+}
+
+async fn load(files: &TlsConfig) -> Result<Certificate, ListenError> {
+    Certificate::load(files).await.map_err(|source| ListenError::Certificate {
         cert: files.cert.display().to_string(),
         key: files.key.display().to_string(),
         source,
     })
 }
 
-async fn reload_on_change(config: RustlsConfig, files: TlsConfig) {
-    let mut seen = (modified(&files.cert), modified(&files.key));
-    loop {
-        tokio::time::sleep(WATCH).await;
-        let now = (modified(&files.cert), modified(&files.key));
-        if now == seen {
-            continue;
-        }
-        match config.reload_from_pem_file(&files.cert, &files.key).await {
-            Ok(()) => tracing::info!(cert = %files.cert.display(), "the TLS certificate was read again"),
-            Err(error) => {
-                tracing::error!(cert = %files.cert.display(), %error, "the TLS certificate changed but does not load; the old one stays in use");
-            }
-        }
-        seen = now;
-    }
-}
-
-fn modified(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
-}
-
 /// How long requests under way may take when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// How often the certificate files are looked at.
-const WATCH: Duration = Duration::from_secs(2);

@@ -84,6 +84,11 @@ impl Process {
         panic!("{} did not stop:\n{}", self.name, self.log());
     }
 
+    /// What it may use of the system, as proc(5) shows it.
+    pub fn limits(&self) -> String {
+        std::fs::read_to_string(format!("/proc/{}/limits", self.child.id())).unwrap()
+    }
+
     /// CPU seconds that it has used so far, user and system, of all its threads.
     pub fn cpu_seconds(&self) -> f64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 use reqwest::{Client, Method};
 use serde_json::Value;
-use url::Url;
+use url::{Host, Url};
 
 use super::error::CliError;
 use super::output::Output;
@@ -24,6 +25,14 @@ pub struct Remote {
     /// A PEM file with the root certificate of a sender with a private CA
     #[arg(long, env = "WAXSEAL_CA_CERT", global = true)]
     ca_cert: Option<PathBuf>,
+    /// Speak plain http to another machine: whoever is on the way reads the token and may use it
+    #[arg(
+        long,
+        env = "WAXSEAL_DANGEROUS_PLAIN_HTTP",
+        value_parser = FalseyValueParser::new(),
+        global = true
+    )]
+    dangerous_plain_http: bool,
     /// Print JSON, for programs
     #[arg(long, global = true)]
     json: bool,
@@ -80,10 +89,27 @@ impl Remote {
             }
         }
         let client = builder.build().map_err(|error| CliError::failed("cannot prepare HTTP", error))?;
-        if self.url.cannot_be_a_base() {
-            return Err(CliError::usage(format!("--url: `{}` is not an http or https address", self.url)));
-        }
+        self.check_url()?;
         Ok(Api { client, base: self.url.clone(), token })
+    }
+
+    /// The token is in every request: it goes over TLS, or stays on this machine.
+    fn check_url(&self) -> Result<(), CliError> {
+        let on_this_machine = match self.url.host() {
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            None => false,
+        };
+        match self.url.scheme() {
+            "https" => Ok(()),
+            "http" if on_this_machine || self.dangerous_plain_http => Ok(()),
+            "http" => Err(CliError::usage(format!(
+                "--url: over plain http to {}, whoever is on the way could read the API token; use https, or accept that with --dangerous-plain-http",
+                self.url.host_str().unwrap_or_default()
+            ))),
+            _ => Err(CliError::usage(format!("--url: `{}` is not an http or https address", self.url))),
+        }
     }
 }
 
@@ -159,12 +185,15 @@ impl Api {
         let response = request.send().await.map_err(|error| CliError::unreachable(&self.base, error))?;
         let status = response.status();
         let bytes = response.bytes().await.map_err(|error| CliError::unreachable(&self.base, error))?;
-        let value = if bytes.is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_slice(&bytes).unwrap_or(Value::Null)
-        };
-        if status.is_success() { Ok(value) } else { Err(CliError::refused(status.as_u16(), value)) }
+        if !status.is_success() {
+            let problem = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+            return Err(CliError::refused(status.as_u16(), problem));
+        }
+        match serde_json::from_slice(&bytes) {
+            Ok(answer) => Ok(answer),
+            Err(_) if bytes.is_empty() => Ok(Value::Null),
+            Err(_) => Err(CliError::no_sender(&self.base, status.as_u16())),
+        }
     }
 }
 

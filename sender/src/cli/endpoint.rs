@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::client::Remote;
 use super::consumer::set;
 use super::error::CliError;
-use super::keys::{KeySetCommand, read_json};
+use super::keys::{KeySetCommand, read_key_set};
 use super::page::Page;
 
 /// Endpoints: where consumers receive
@@ -128,7 +128,7 @@ impl EndpointCommand {
                 set(&mut body, "audience", audience);
                 set(&mut body, "description", description);
                 if let Some(file) = keys {
-                    body["encryption_keys"] = json!({ "jwks": as_set(read_json(&file)?) });
+                    body["encryption_keys"] = json!({ "jwks": read_key_set(&file)? });
                 }
                 output.item(&api.post(&["endpoints"], Some(body)).await?)
             }
@@ -153,9 +153,4 @@ impl EndpointCommand {
             Self::Keys { endpoint, command } => command.run(remote, &["endpoints", &endpoint]).await,
         }
     }
-}
-
-/// A single JWK as a set of one.
-pub fn as_set(value: Value) -> Value {
-    if value.get("keys").is_some() { value } else { json!({ "keys": [value] }) }
 }

@@ -10,7 +10,7 @@ use waxseal_keys::KeyEncryptionKey;
 use waxseal_keys::{Clock, SystemClock};
 
 use super::error::CliError;
-use super::files::write_secret;
+use super::files::{Unfinished, write_secret};
 use super::output::line;
 use crate::api::auth::{Grant, NewToken};
 use crate::config::Config;
@@ -36,7 +36,7 @@ impl InitArgs {
     /// Initialises.
     ///
     /// # Errors
-    /// If the issuer is not one, or any of the files exists or cannot be written.
+    /// If the issuer is not one, or any of the files exists or cannot be written. What was made until then is removed.
     pub async fn run(self) -> Result<(), CliError> {
         let issuer =
             Issuer::parse(&self.issuer).map_err(|error| CliError::usage(format!("--issuer: {error}")))?;
@@ -49,31 +49,47 @@ impl InitArgs {
                 return Err(CliError::plain(format!("{} exists; nothing was changed", path.display())));
             }
         }
-        fs::create_dir_all(&self.dir).map_err(|error| CliError::file(&self.dir, error))?;
+        let mut unfinished = Unfinished::default();
+        unfinished.folder(&self.dir)?;
         let kek = KeyEncryptionKey::generate();
+        // Never overwritten, so of two that initialise at once one goes no further than this.
         write_secret(&key_file, format!("{}\n", *kek.to_text()).as_bytes())?;
+        unfinished.made(key_file.clone());
+        for suffix in ["", ".lock", "-wal", "-shm"] {
+            unfinished.file(suffixed(&store_file, suffix));
+        }
         let token = first_token(&store_file, kek).await?;
         let text = config_text(&defaults);
+        unfinished.file(config_file.clone());
         fs::write(&config_file, text).map_err(|error| CliError::file(&config_file, error))?;
+        unfinished.keep();
         report(&[&config_file, &key_file, &store_file], &token)
     }
 }
 
 async fn first_token(store_file: &Path, kek: KeyEncryptionKey) -> Result<NewToken, CliError> {
-    let failed = |error: &dyn std::error::Error| CliError::plain(format!("cannot make the store: {error}"));
-    let sqlite = Arc::new(SqliteStore::open(store_file).map_err(|error| failed(&error))?);
+    let what = format!("cannot make the store {}", store_file.display());
+    let sqlite = Arc::new(SqliteStore::open(store_file).map_err(|error| CliError::failed(&what, error))?);
     let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&sqlite);
-    let keys = Arc::new(DataKeys::open(Arc::clone(&store), kek).await.map_err(|error| failed(&error))?);
-    let directory = Directory::load(store, keys).await.map_err(|error| failed(&error))?;
+    let keys = Arc::new(
+        DataKeys::open(Arc::clone(&store), kek).await.map_err(|error| CliError::failed(&what, error))?,
+    );
+    let directory = Directory::load(store, keys).await.map_err(|error| CliError::failed(&what, error))?;
     let grant = Grant {
         label: Some("made by waxseal init".to_owned()),
         scopes: [Scope::Admin].into(),
         ..Grant::default()
     };
     let token = NewToken::generate(grant, SystemClock.now());
-    directory.create_token(token.record.clone()).await.map_err(|error| failed(&error))?;
+    directory.create_token(token.record.clone()).await.map_err(|error| CliError::failed(&what, error))?;
     sqlite.close().await;
     Ok(token)
+}
+
+fn suffixed(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 fn report(files: &[&PathBuf; 3], token: &NewToken) -> Result<(), CliError> {
@@ -100,6 +116,7 @@ issuer = "{issuer}"
 listen = "{listen}"
 store = "{store}"
 key_encryption_key_file = "{key}"
+# max_connections = 1024    # open at once to `listen`; more are closed as they come
 
 # [tls]                     # without it, put a proxy that terminates TLS in front
 # cert = "cert.pem"

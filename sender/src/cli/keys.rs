@@ -6,10 +6,9 @@ use std::path::Path;
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
-use waxseal_keys::{EncryptionKeyType, generate_decryption_key};
+use waxseal_keys::{EncryptionKey, EncryptionKeyType, Jwk, JwkError, generate_decryption_key};
 
 use super::client::Remote;
-use super::endpoint::as_set;
 use super::error::CliError;
 use super::files::write_secret;
 use super::output::line;
@@ -120,7 +119,7 @@ impl KeySetCommand {
         let set = [path, &["encryption-keys"]].concat();
         match self {
             Self::Set { file: Some(file), .. } => {
-                let body = json!({ "jwks": as_set(read_json(&file)?) });
+                let body = json!({ "jwks": read_key_set(&file)? });
                 output.item(&api.put(&set, Some(body)).await?)
             }
             Self::Set { file: None, jwks_uri, admission } => {
@@ -144,11 +143,40 @@ impl KeySetCommand {
     }
 }
 
-/// Reads JSON from a file, or from standard input for `-`.
+/// Reads public encryption keys from a file, or from standard input for `-`: a JWK, or a set of them. What is returned,
+/// and sent, is made of what was understood, so that a private key never leaves this machine.
 ///
 /// # Errors
-/// If it cannot be read or is not JSON.
-pub fn read_json(file: &str) -> Result<Value, CliError> {
+/// If it cannot be read, or a key is not one that content can be sealed to.
+pub fn read_key_set(file: &str) -> Result<Value, CliError> {
+    let document = read_json(file)?;
+    let refused = |why: String| CliError::plain(format!("{file}: {why}. Nothing was sent"));
+    let keys = match document.get("keys") {
+        None => vec![public_key(&document).map_err(refused)?],
+        Some(Value::Array(keys)) => {
+            let public = |(index, key)| public_key(key).map_err(|why| refused(format!("key {index}: {why}")));
+            keys.iter().enumerate().map(public).collect::<Result<_, _>>()?
+        }
+        Some(_) => return Err(refused("`keys` must be an array of keys".to_owned())),
+    };
+    Ok(json!({ "keys": keys }))
+}
+
+fn public_key(key: &Value) -> Result<Value, String> {
+    let jwk = Jwk::from_value(key).map_err(|error| match error {
+        JwkError::PrivateKey { member } => {
+            format!("this is a private key (it has \"{member}\"); give its public half")
+        }
+        JwkError::Symmetric => {
+            "this is a symmetric key; only public keys (EC, OKP, RSA) are of use".to_owned()
+        }
+        other => other.to_string(),
+    })?;
+    EncryptionKey::from_jwk(&jwk).map_err(|error| error.to_string())?;
+    Ok(jwk.to_json())
+}
+
+fn read_json(file: &str) -> Result<Value, CliError> {
     let bytes = read_bytes(file)?;
     serde_json::from_slice(&bytes).map_err(|error| CliError::failed(format!("{file} is not JSON"), error))
 }
@@ -178,4 +206,44 @@ fn generate(kind: KeyTypeArg, out: &Path) -> Result<(), CliError> {
     let key = generate_decryption_key(kind).map_err(|error| CliError::failed("cannot make a key", error))?;
     write_secret(out, key.to_jwk().to_json().as_bytes())?;
     line(&key.public_jwk().to_json().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(document: &Value) -> Result<Value, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), document.to_string()).unwrap();
+        read_key_set(file.path().to_str().unwrap()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_private_key_is_refused_here_wherever_it_stands() {
+        let key = generate_decryption_key(EncryptionKeyType::X25519).unwrap();
+        let public = key.public_jwk().to_json();
+        let private: Value = serde_json::from_str(&key.to_jwk().to_json()).unwrap();
+        for document in [
+            private.clone(),
+            json!({ "keys": [private] }),
+            json!({ "keys": [public, private] }),
+            json!({ "kty": "oct", "k": "AAAA" }),
+            json!({ "keys": { "one": private } }),
+        ] {
+            let refusal = read(&document).unwrap_err();
+            assert!(refusal.contains("Nothing was sent"), "{refusal}");
+            assert!(!refusal.contains(private["d"].as_str().unwrap()), "{refusal}");
+        }
+        assert!(read(&private).unwrap_err().contains("give its public half"));
+    }
+
+    #[test]
+    fn only_what_was_understood_is_sent() {
+        let key = generate_decryption_key(EncryptionKeyType::P256).unwrap();
+        let private: Value = serde_json::from_str(&key.to_jwk().to_json()).unwrap();
+        let public = key.public_jwk().to_json();
+        let expected = json!({ "keys": [public] });
+        assert_eq!(read(&public).unwrap(), expected);
+        assert_eq!(read(&json!({ "keys": [public], "backup": private })).unwrap(), expected);
+    }
 }

@@ -16,7 +16,7 @@ use waxseal_envelope::{
 use waxseal_keys::{Clock, DecryptionKey, SystemClock, Timestamp, VerifyingKey};
 
 use super::error::CliError;
-use super::output::line;
+use super::output::{line, printable};
 use super::trust::{decryption_keys, verifying_keys};
 
 /// Decrypt, verify and explain tokens
@@ -127,7 +127,7 @@ impl OpenArgs {
             }
             (Ok(opened), false) => line(&format!("opened: {opened:#}")),
             (Err(Failure { step, code, detail }), false) => {
-                line(&format!("REFUSED at {step}: {detail} [{code}]"))
+                line(&format!("REFUSED at {step}: {} [{code}]", printable(&detail)))
             }
         }
     }

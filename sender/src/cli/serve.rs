@@ -1,6 +1,7 @@
 //! `waxseal serve`: the sender, until it is told to stop.
 
-use std::fmt;
+use std::env::{self, VarError};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,17 +10,19 @@ use clap::Args;
 use waxseal_envelope::Issuer;
 use waxseal_keys::KeyEncryptionKey;
 use waxseal_keys::SystemClock;
+use zeroize::Zeroizing;
 
 use super::error::CliError;
 use crate::config::{Config, LogFormat, TlsConfig};
 use crate::engine::egress::Egress;
+use crate::listen::{self, ConnectionLimits, ListenError, Listener};
 use crate::sender::{Sender, Settings};
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
-use crate::{listen, telemetry};
+use crate::{descriptors, telemetry};
 
 /// Serve the API and the JWKS, and deliver
-#[derive(Args)]
+#[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  waxseal serve\n  waxseal serve --config /etc/waxseal/waxseal.toml --listen 0.0.0.0:8443 --tls-cert cert.pem --tls-key key.pem"
 )]
@@ -39,9 +42,9 @@ pub struct ServeArgs {
     /// The file with the key-encryption key
     #[arg(long, env = "WAXSEAL_KEK_FILE")]
     kek_file: Option<PathBuf>,
-    /// The key-encryption key itself; from the environment only, so that it is in no process list
-    #[arg(long = "kek-from-environment", env = "WAXSEAL_KEK", hide = true, hide_env_values = true)]
-    kek: Option<String>,
+    /// Insist on the key-encryption key in WAXSEAL_KEK, which takes the file's place where it is set
+    #[arg(long)]
+    kek_from_environment: bool,
     /// PEM file with the server certificate, the leaf first; read again when it changes
     #[arg(long, env = "WAXSEAL_TLS_CERT", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -56,13 +59,6 @@ pub struct ServeArgs {
     log: Option<String>,
 }
 
-impl fmt::Debug for ServeArgs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The key-encryption key may be among the arguments.
-        f.debug_struct("ServeArgs").field("config", &self.config).finish_non_exhaustive()
-    }
-}
-
 impl ServeArgs {
     /// Serves until SIGINT or SIGTERM.
     ///
@@ -74,22 +70,23 @@ impl ServeArgs {
         let metrics =
             telemetry::start_metrics().map_err(|error| CliError::failed("cannot start metrics", error))?;
         let settings = Settings::from_config(&config).map_err(CliError::usage)?;
-        let sqlite = SqliteStore::open(&config.store).map_err(|error| CliError::plain(error.to_string()))?;
+        let open = descriptors::connections_within(descriptors::raise_limit(), config.max_connections);
+        let limits = ConnectionLimits { open, ..ConnectionLimits::default() };
+        let sqlite = SqliteStore::open(&config.store).map_err(|error| {
+            CliError::failed(format!("cannot open the store {}", config.store.display()), error)
+        })?;
         let sqlite = Arc::new(sqlite);
-        let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&sqlite);
-        let sender = Sender::start(settings, store, kek, Arc::new(SystemClock))
-            .await
-            .map_err(|error| CliError::plain(error.to_string()))?;
-        let router = sender.router(move || metrics.render());
-        let listener = listen::Listener::bind(config.listen, config.tls.as_ref())
-            .await
-            .map_err(|error| CliError::plain(error.to_string()))?;
-        tracing::info!(address = %listener.address(), issuer = %config.issuer, tls = config.tls.is_some(), "serving");
-        let served = listener.serve(router, listen::stop_signal()).await;
-        tracing::info!("stopping: finishing what is under way");
-        sender.stop().await;
+        // Before anything is begun: who cannot serve must not deliver, nor make keys that nobody can fetch.
+        let served = match Listener::bind(config.listen, config.tls.as_ref(), limits).await {
+            Ok(listener) => {
+                tracing::info!(address = %listener.address(), tls = config.tls.is_some(), "listening");
+                let render = move || metrics.render();
+                serve(listener, settings, Arc::<SqliteStore>::clone(&sqlite), kek, render).await
+            }
+            Err(error) => Err(not_listening(&error)),
+        };
         sqlite.close().await;
-        served.map_err(|error| CliError::failed("serving ended", error))
+        served
     }
 
     /// Looks at everything that `run` needs, and takes nothing into use. Returns the configuration file's name.
@@ -100,16 +97,16 @@ impl ServeArgs {
         let file = self.config.display().to_string();
         let (config, _) = self.settle()?;
         let settings = Settings::from_config(&config).map_err(CliError::usage)?;
-        Egress::new(settings.egress).map_err(|error| CliError::usage(error.to_string()))?;
+        Egress::new(settings.egress).map_err(CliError::misconfigured)?;
         if let Some(tls) = &config.tls {
-            listen::check(tls).await.map_err(|error| CliError::usage(error.to_string()))?;
+            listen::check(tls).await.map_err(CliError::misconfigured)?;
         }
         Ok(file)
     }
 
     /// The file, overridden by the environment and the flags.
     fn settle(self) -> Result<(Config, KeyEncryptionKey), CliError> {
-        let mut config = Config::read(&self.config).map_err(|error| CliError::usage(error.to_string()))?;
+        let mut config = Config::read(&self.config).map_err(CliError::misconfigured)?;
         if let Some(issuer) = self.issuer {
             config.issuer =
                 Issuer::parse(&issuer).map_err(|error| CliError::usage(format!("--issuer: {error}")))?;
@@ -122,15 +119,66 @@ impl ServeArgs {
         }
         config.log.format = self.log_format.unwrap_or(config.log.format);
         config.log.filter = self.log.unwrap_or(config.log.filter);
-        let kek = match self.kek {
-            Some(text) => KeyEncryptionKey::from_text(&text).map_err(|error| format!("WAXSEAL_KEK: {error}")),
+        let kek = match kek_of_environment(self.kek_from_environment)? {
+            Some(kek) => Ok(kek),
             None => KeyEncryptionKey::from_file(&config.key_encryption_key_file)
-                .map_err(|error| format!("{}: {error}", config.key_encryption_key_file.display())),
+                .map_err(|error| CliError::misconfigured(error).in_file(&config.key_encryption_key_file)),
         };
         if !config.store.exists() {
             let store = config.store.display();
             return Err(CliError::usage(format!("there is no store {store}: run `waxseal init` first")));
         }
-        Ok((config, kek.map_err(CliError::usage)?))
+        Ok((config, kek?))
     }
 }
+
+/// A sender from its start to its stop.
+async fn serve(
+    listener: Listener,
+    settings: Settings,
+    store: Arc<dyn Store>,
+    kek: KeyEncryptionKey,
+    metrics: impl Fn() -> String + Send + Sync + 'static,
+) -> Result<(), CliError> {
+    let issuer = settings.issuer.clone();
+    let sender = Sender::start(settings, store, kek, Arc::new(SystemClock))
+        .await
+        .map_err(|error| CliError::failed("cannot start", error))?;
+    tracing::info!(%issuer, "serving");
+    let served = listener.serve(sender.router(metrics), listen::stop_signal()).await;
+    tracing::info!("stopping: finishing what is under way");
+    sender.stop().await;
+    served.map_err(|error| CliError::failed("serving ended", error))
+}
+
+fn not_listening(error: &ListenError) -> CliError {
+    let remedy = match error {
+        ListenError::Address { source, .. } => match source.kind() {
+            ErrorKind::AddrInUse => "; stop what listens there, or choose another address with --listen",
+            ErrorKind::AddrNotAvailable => "; this machine has no such address, choose another with --listen",
+            ErrorKind::PermissionDenied => {
+                "; a port below 1024 needs a privilege (CAP_NET_BIND_SERVICE), or choose another with --listen"
+            }
+            _ => "",
+        },
+        ListenError::Certificate { .. } => "",
+    };
+    CliError::plain(format!("{error}{remedy}"))
+}
+
+/// The key in the environment, if there is one. It is no argument: those are in every process list.
+fn kek_of_environment(required: bool) -> Result<Option<KeyEncryptionKey>, CliError> {
+    match env::var(KEK_VARIABLE).map(Zeroizing::new) {
+        Ok(text) => match KeyEncryptionKey::from_text(&text) {
+            Ok(kek) => Ok(Some(kek)),
+            Err(error) => Err(CliError::usage(format!("{KEK_VARIABLE}: {error}"))),
+        },
+        Err(VarError::NotPresent) if required => Err(CliError::usage(format!(
+            "--kek-from-environment: {KEK_VARIABLE} is not set; set it to the key-encryption key"
+        ))),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(CliError::usage(format!("{KEK_VARIABLE} is not text"))),
+    }
+}
+
+const KEK_VARIABLE: &str = "WAXSEAL_KEK";

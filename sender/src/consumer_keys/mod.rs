@@ -149,7 +149,7 @@ impl Choice {
     /// Goes on to the next candidate, after the last one to the first; not again within a minute, so that a receiver
     /// that refuses every key gets no more than it would otherwise.
     fn move_on(&mut self, now: Timestamp) -> bool {
-        let rested = self.moved_at.is_none_or(|at| now.duration_since(at) >= MOVE_EVERY);
+        let rested = self.moved_at.is_none_or(|at| has_passed(MOVE_EVERY, at, now));
         if self.candidates.len() < 2 || !rested {
             return false;
         }
@@ -160,10 +160,16 @@ impl Choice {
 
     /// The rule is the newest key. Another one is used for as long as the consumer may need to put that right.
     fn return_after_detour(&mut self, now: Timestamp) {
-        if self.index != 0 && self.moved_at.is_none_or(|at| now.duration_since(at) >= DETOUR) {
+        if self.index != 0 && self.moved_at.is_none_or(|at| has_passed(DETOUR, at, now)) {
             self.index = 0;
         }
     }
+}
+
+/// Whether so much time has gone by. It has, too, if `since` is yet to come: the clock was set back, and what it dated
+/// before must not make us wait until it is where it was.
+fn has_passed(pause: Duration, since: Timestamp, now: Timestamp) -> bool {
+    since > now || now.duration_since(since) >= pause
 }
 
 /// Nothing that holds one of these locks leaves its content half-written.

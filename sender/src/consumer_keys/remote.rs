@@ -1,14 +1,16 @@
 //! Sets behind a `jwks_uri`: when they are asked for, and what their answers do to what is known.
 //!
 //! - A set that was fetched is used without asking for as long as its `max-age` says, at least a minute, at most an
-//!   hour. One caller asks, the others wait for its answer.
+//!   hour. One caller asks, the others wait for its answer. A set that has been emptied since, because it was given
+//!   anew, is asked for at once; one that came without keys, after a minute.
 //! - An answer is authoritative, also one without keys: a key that is not in it is not used any more. A key that is new
 //!   in it is recorded, and admitted if the owner wants that.
 //! - Without a usable answer the keys that are known stay in use for 24 hours after the last one, counted from the
 //!   start of the process if there was none since; then deliveries are held. It is asked again once a minute.
 //!
 //! Relies on the [`Directory`] to keep what is known. Guarantees that nothing here admits a key which the owner wanted
-//! to be asked about.
+//! to be asked about, and that however many sets are due at once, a few are fetched at a time, of one consumer still
+//! fewer.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
@@ -20,10 +22,11 @@ use waxseal_jwks::{FetchError, HttpGet, HttpResponse, JwkSet, SetLimits};
 use waxseal_keys::{Clock, Timestamp};
 
 use super::import::{carried_over, usable};
-use super::lock;
+use super::{has_passed, lock};
 use crate::directory::{ChangeError, Directory};
 use crate::engine::hold::Hold;
 use crate::model::encryption_keys::{Admission, EncryptionKeySet, KeyOwner, KeySource, KnownKey};
+use crate::quota::Quota;
 
 /// Every `jwks_uri` that was asked, with when and how that went.
 #[derive(Debug)]
@@ -31,6 +34,7 @@ pub(super) struct Remotes {
     directory: Arc<Directory>,
     http: Arc<dyn HttpGet>,
     clock: Arc<dyn Clock>,
+    fetches: Quota,
     known: Mutex<LruCache<KeyOwner, Arc<Remote>>>,
     /// When a host was last asked because of a receiver's answer. By host, not by owner: whoever registers many sets
     /// must not be able to turn answers of his receivers into a flood of requests to somebody else's host.
@@ -48,11 +52,20 @@ struct Remote {
 #[derive(Clone, Copy, Debug)]
 struct History {
     asked: u64,
+    asked_at: Option<Timestamp>,
     last_succeeded: bool,
+    /// Whether the last usable answer had keys.
+    brought_keys: bool,
     /// When the last usable answer came, or when this process first needed one.
     good_at: Timestamp,
     /// Not to be asked again before this; `None`: at once.
     due_at: Option<Timestamp>,
+}
+
+/// What an answer was like.
+struct Fetched {
+    fresh_for: Duration,
+    has_keys: bool,
 }
 
 /// Why an answer was not used.
@@ -67,18 +80,20 @@ enum RemoteError {
 impl Remotes {
     pub(super) fn new(directory: Arc<Directory>, http: Arc<dyn HttpGet>, clock: Arc<dyn Clock>) -> Self {
         let (known, refreshed) = (LruCache::new(REMOTES_KEPT), LruCache::new(REMOTES_KEPT));
-        Self { directory, http, clock, known: Mutex::new(known), refreshed: Mutex::new(refreshed) }
+        let (known, refreshed) = (Mutex::new(known), Mutex::new(refreshed));
+        Self { directory, http, clock, fetches: Quota::new(FETCHES, FETCHES_OF_ONE), known, refreshed }
     }
 
     /// Sees to it that the directory has what the `jwks_uri` of `set` says, or something not too old.
     pub(super) async fn ensure_current(&self, set: &EncryptionKeySet) -> Result<(), Hold> {
         let KeySource::Uri { jwks_uri, .. } = &set.source else { return Ok(()) };
         let remote = self.of(&set.owner, jwks_uri);
-        if remote.history().is_due(self.clock.now()) {
+        let now = self.clock.now();
+        if remote.history_at(now).is_due(set, now) {
             self.ask(&set.owner, &remote).await;
         }
         let known = self.directory.key_set(&set.owner).is_some_and(|set| !set.keys.is_empty());
-        let history = remote.history();
+        let history = remote.history_at(self.clock.now());
         let lasts = known && self.clock.now().duration_since(history.good_at) < LONGEST_STALE;
         if history.last_succeeded || lasts { Ok(()) } else { Err(Hold::KeySetUnreachable) }
     }
@@ -102,7 +117,14 @@ impl Remotes {
         {
             return remote.clone();
         }
-        let history = History { asked: 0, last_succeeded: false, good_at: self.clock.now(), due_at: None };
+        let history = History {
+            asked: 0,
+            asked_at: None,
+            last_succeeded: false,
+            brought_keys: false,
+            good_at: self.clock.now(),
+            due_at: None,
+        };
         let remote = Arc::new(Remote {
             jwks_uri: jwks_uri.clone(),
             history: Mutex::new(history),
@@ -116,7 +138,7 @@ impl Remotes {
         let host = jwks_uri.host_str().unwrap_or_default();
         let now = self.clock.now();
         let mut refreshed = lock(&self.refreshed);
-        let rested = refreshed.get(host).is_none_or(|at| now.duration_since(*at) >= REFRESH_EVERY);
+        let rested = refreshed.get(host).is_none_or(|at| has_passed(REFRESH_EVERY, *at, now));
         if rested {
             refreshed.put(host.to_owned(), now);
         }
@@ -134,9 +156,11 @@ impl Remotes {
         let now = self.clock.now();
         let mut history = lock(&remote.history);
         history.asked += 1;
+        history.asked_at = Some(now);
         history.last_succeeded = outcome.is_ok();
         match outcome {
-            Ok(fresh_for) => {
+            Ok(Fetched { fresh_for, has_keys }) => {
+                history.brought_keys = has_keys;
                 history.good_at = now;
                 history.due_at = Some(now.saturating_add(fresh_for));
             }
@@ -147,13 +171,16 @@ impl Remotes {
         }
     }
 
-    /// Fetches and records; returns for how long the answer is fresh.
-    async fn fetch(&self, owner: &KeyOwner, remote: &Remote) -> Result<Duration, RemoteError> {
+    /// Fetches and records.
+    async fn fetch(&self, owner: &KeyOwner, remote: &Remote) -> Result<Fetched, RemoteError> {
         let limits = SetLimits::default();
+        let _place = self.fetches.place(owner.consumer().as_str()).await;
         let response = self.http.get(&remote.jwks_uri, limits.bytes, TIMEOUT).await?;
         let fetched = usable(&parse(&response, &limits)?, self.clock.now());
+        let has_keys = !fetched.is_empty();
         self.record(owner, &remote.jwks_uri, fetched).await?;
-        Ok(response.max_age.unwrap_or(DEFAULT_FRESH).clamp(SHORTEST_FRESH, LONGEST_FRESH))
+        let fresh_for = response.max_age.unwrap_or(DEFAULT_FRESH).clamp(SHORTEST_FRESH, LONGEST_FRESH);
+        Ok(Fetched { fresh_for: if has_keys { fresh_for } else { SHORTEST_FRESH }, has_keys })
     }
 
     async fn record(&self, owner: &KeyOwner, from: &Url, fetched: Vec<KnownKey>) -> Result<(), ChangeError> {
@@ -180,11 +207,26 @@ impl Remote {
     fn history(&self) -> History {
         *lock(&self.history)
     }
+
+    /// The history as it can be believed: what a clock has dated that was set back since says nothing about now. The
+    /// set is due then, and what is known lasts for another day at most.
+    fn history_at(&self, now: Timestamp) -> History {
+        let mut history = lock(&self.history);
+        if history.good_at > now {
+            history.good_at = now;
+        }
+        if history.asked_at.is_some_and(|at| at > now) {
+            history.due_at = None;
+        }
+        *history
+    }
 }
 
 impl History {
-    fn is_due(&self, now: Timestamp) -> bool {
-        self.due_at.is_none_or(|due_at| now >= due_at)
+    fn is_due(&self, set: &EncryptionKeySet, now: Timestamp) -> bool {
+        // Somebody has removed what was found: the set was given anew.
+        let emptied = self.brought_keys && set.keys.is_empty();
+        emptied || self.due_at.is_none_or(|due_at| now >= due_at)
     }
 }
 
@@ -234,6 +276,10 @@ fn parse(response: &HttpResponse, limits: &SetLimits) -> Result<JwkSet, FetchErr
 
 const REMOTES_KEPT: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Sets that are fetched at once. One change may make thousands of them due.
+const FETCHES: usize = 16;
+const FETCHES_OF_ONE: usize = 4;
 
 /// Of an answer that does not say how long it is fresh.
 const DEFAULT_FRESH: Duration = Duration::from_secs(10 * 60);

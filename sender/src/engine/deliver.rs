@@ -3,7 +3,11 @@
 //! Phase decides meaning. Before the POST nothing counts: what goes wrong there parks the endpoint and leaves the
 //! delivery as it was. From the POST on there is an attempt, and it is recorded whatever it came to.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
 
 use super::claim::{Claim, End};
 use super::driver::cancel;
@@ -17,9 +21,21 @@ use crate::model::delivery::DeliveryState;
 pub(super) async fn work(shared: Arc<Shared>, claim: Claim) {
     let mut next = Some(claim);
     while let Some(mut claim) = next {
-        let end = deliver(&shared, &mut claim).await;
+        let end = match AssertUnwindSafe(deliver(&shared, &mut claim)).catch_unwind().await {
+            Ok(end) => end,
+            Err(_) => after_panic(&claim).await,
+        };
         next = shared.exchange(claim, end);
     }
+}
+
+/// The slot of a delivery that a fault of ours has ended is given back; the delivery is read again, a moment later, lest
+/// one that always ends so takes all the time there is.
+async fn after_panic(claim: &Claim) -> End {
+    tracing::error!(delivery = %claim.delivery.id, endpoint = %claim.delivery.endpoint, "a delivery failed inside");
+    metrics::counter!("waxseal_engine_panics_total", "what" => "delivery").increment(1);
+    tokio::time::sleep(AFTER_PANIC).await;
+    End::Left
 }
 
 async fn deliver(shared: &Arc<Shared>, claim: &mut Claim) -> End {
@@ -75,3 +91,5 @@ async fn give_up(shared: &Arc<Shared>, claim: &Claim, unsealed: Unsealed) -> End
         }
     }
 }
+
+const AFTER_PANIC: Duration = Duration::from_secs(1);

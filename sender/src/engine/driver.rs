@@ -1,9 +1,11 @@
 //! The driver: reads lanes from the store, looks at held endpoints again, hears of changes, keeps time, and stops.
 
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use waxseal_keys::Timestamp;
@@ -13,6 +15,9 @@ use super::seal::{self, Unsealed};
 use super::shared::{Phase, Shared, insist};
 use crate::directory::DirectoryEvent;
 use crate::id::{ConsumerId, EndpointId};
+use crate::model::delivery::LiveDelivery;
+use crate::model::encryption_keys::KeyOwner;
+use crate::store::StoreError;
 
 /// Where changes are heard of.
 #[derive(Debug)]
@@ -103,25 +108,30 @@ fn start_what_is_due(shared: &Arc<Shared>) -> Duration {
 
 /// Reads on in one lane, with the payloads of what is due.
 async fn read(shared: Arc<Shared>, read: Read) {
-    let limit = u32::try_from(read.limit).unwrap_or(u32::MAX);
-    match shared.parts.store.due(read.endpoint, Some(read.after), Timestamp::MAX, limit).await {
-        Ok(rows) => {
-            let lacks = shared.with(|schedule, now| schedule.lacks(read, &rows, now));
-            let mut payloads = seal::payloads(&shared, lacks).await;
-            let arrival = |delivery: crate::model::delivery::LiveDelivery| {
-                let payload = payloads.remove(&delivery.event);
-                Arrival { delivery, payload }
-            };
-            let rows = rows.into_iter().map(arrival).collect();
-            shared.with(|schedule, now| schedule.read(read, rows, now));
-        }
-        Err(error) => {
+    match AssertUnwindSafe(arrivals(&shared, read)).catch_unwind().await {
+        Ok(Ok(rows)) => shared.with(|schedule, now| schedule.read(read, rows, now)),
+        Ok(Err(error)) => {
             tracing::warn!(endpoint = %read.endpoint, code = error.code(), "due deliveries cannot be read");
+            shared.with(|schedule, now| schedule.reading_failed(read, now));
+        }
+        // A fault of ours must not keep the lane from being read, nor its reader.
+        Err(_) => {
+            tracing::error!(endpoint = %read.endpoint, "reading due deliveries failed inside");
+            metrics::counter!("waxseal_engine_panics_total", "what" => "read").increment(1);
             shared.with(|schedule, now| schedule.reading_failed(read, now));
         }
     }
     shared.pump();
     shared.ring(); // another lane may be read now
+}
+
+async fn arrivals(shared: &Shared, read: Read) -> Result<Vec<Arrival>, StoreError> {
+    let limit = u32::try_from(read.limit).unwrap_or(u32::MAX);
+    let rows = shared.parts.store.due(read.endpoint, Some(read.after), Timestamp::MAX, limit).await?;
+    let lacks = shared.with(|schedule, now| schedule.lacks(read, &rows, now));
+    let mut payloads = seal::payloads(shared, lacks).await;
+    let arrival = |delivery: LiveDelivery| Arrival { payload: payloads.remove(&delivery.event), delivery };
+    Ok(rows.into_iter().map(arrival).collect())
 }
 
 /// Searches the store for what nobody announced.
@@ -147,7 +157,13 @@ fn hear(shared: &Arc<Shared>, heard: Result<DirectoryEvent, broadcast::error::Re
             shared.with(|schedule, _| schedule.new_epoch());
             shared.spawn(cancel(Arc::clone(shared), endpoint));
         }
-        Ok(DirectoryEvent::KeysChanged(owner)) => look_at_holds(shared, Some(owner.consumer())),
+        Ok(DirectoryEvent::KeysChanged(KeyOwner::Endpoint(_, endpoint))) => {
+            shared.with(|schedule, _| schedule.new_epoch());
+            shared.look(endpoint);
+        }
+        Ok(DirectoryEvent::KeysChanged(KeyOwner::Consumer(consumer))) => {
+            look_at_holds(shared, Some(&consumer));
+        }
         // Too many changes at once: any endpoint may be concerned. Those that are gone are noticed at the next claim.
         Err(broadcast::error::RecvError::Lagged(_)) => look_at_holds(shared, None),
         // The directory lives in `shared`.

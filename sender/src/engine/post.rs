@@ -18,6 +18,7 @@ use waxseal_keys::{Timestamp, strict_json};
 
 use super::egress::Egress;
 use super::egress::guard::UrlRefused;
+use super::egress::lookup::LookupFailed;
 
 /// What a receiver answered.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -53,6 +54,9 @@ pub enum PostError {
     /// The host's name has no address.
     #[error("the host's name cannot be resolved")]
     Resolve(#[source] BoxError),
+    /// Too many other names wait for name servers that do not answer.
+    #[error("the host's name was not looked up: too many others are being resolved")]
+    ResolverBusy,
     /// No connection.
     #[error("the host cannot be connected to")]
     Connect(#[source] BoxError),
@@ -129,6 +133,7 @@ impl PostError {
         match self {
             Self::Refused(_) => "post.url",
             Self::Resolve(_) => "post.resolve",
+            Self::ResolverBusy => "post.resolver_busy",
             Self::Connect(_) => "post.connect",
             Self::Tls(_) => "post.tls",
             Self::Timeout => "post.timeout",
@@ -142,6 +147,9 @@ impl From<reqwest::Error> for PostError {
     fn from(error: reqwest::Error) -> Self {
         if let Some(refused) = cause::<UrlRefused>(&error) {
             return Self::Refused(refused.clone());
+        }
+        if let Some(LookupFailed::Busy) = cause(&error) {
+            return Self::ResolverBusy;
         }
         if let Some(tls) = cause::<rustls::Error>(&error) {
             return Self::Tls(tls.clone());

@@ -9,3 +9,4 @@ mod api;
 mod egress;
 mod engine;
 mod keys;
+mod listen;

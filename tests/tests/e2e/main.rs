@@ -7,5 +7,6 @@ mod matrix;
 mod program;
 mod replay;
 mod rotation;
+mod startup;
 mod support;
 mod tls;

@@ -66,6 +66,22 @@ async fn only_the_owner_may_read_the_files() {
 }
 
 #[tokio::test]
+async fn a_log_that_others_may_read_is_tightened_before_it_is_used() {
+    let subject = subject::sqlite().await;
+    subject.store.close().await;
+    let beside = |suffix: &str| Path::new(&format!("{}{suffix}", subject.path.display())).to_owned();
+    // What a killed process leaves, as a restored copy or a careless umask may have it.
+    for suffix in ["-wal", "-shm"] {
+        fs::write(beside(suffix), "").unwrap();
+        fs::set_permissions(beside(suffix), fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let _store = SqliteStore::open(&subject.path).unwrap();
+    for suffix in ["-wal", "-shm"] {
+        assert_eq!(mode(&beside(suffix)), 0o600, "{suffix}");
+    }
+}
+
+#[tokio::test]
 async fn a_newer_schema_is_refused_and_left_alone() {
     let subject = subject::sqlite().await;
     subject.store.close().await;

@@ -27,12 +27,12 @@ use super::client::Api;
 use super::error::CliError;
 use crate::api::auth::{Grant, NewToken};
 use crate::config::{Config, EgressConfig, LogConfig, LogFormat};
-use crate::listen::{self, Listener};
+use crate::listen::{self, ConnectionLimits, Listener};
 use crate::model::token::Scope;
 use crate::sender::{Sender, Settings};
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
-use crate::telemetry;
+use crate::{descriptors, telemetry};
 
 /// Show it working on this machine: a sender, a consumer, a rotation of keys
 #[derive(Args, Debug)]
@@ -62,6 +62,7 @@ impl DevArgs {
     /// # Errors
     /// If anything of it does not come out as it must.
     pub async fn run(self) -> Result<(), CliError> {
+        descriptors::raise_limit();
         if self.verbose {
             let log = LogConfig { format: LogFormat::Text, filter: "waxseal_sender=debug".to_owned() };
             telemetry::start_logs(&log).map_err(|error| CliError::usage(error.to_string()))?;
@@ -70,7 +71,8 @@ impl DevArgs {
             tempfile::tempdir().map_err(|error| CliError::failed("cannot make a temporary folder", error))?;
         let sqlite = SqliteStore::open(folder.path().join("waxseal.db")).map_err(plain)?;
         let sqlite = Arc::new(sqlite);
-        let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), None).await.map_err(plain)?;
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = Listener::bind(address, None, ConnectionLimits::default()).await.map_err(plain)?;
         let origin = format!("http://{}", listener.address());
         let issuer = Issuer::parse(&origin).map_err(plain)?;
         let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&sqlite);
@@ -226,8 +228,8 @@ fn settings(issuer: &Issuer) -> Result<Settings, CliError> {
     Ok(settings)
 }
 
-fn plain(error: impl std::fmt::Display) -> CliError {
-    CliError::plain(error.to_string())
+fn plain(error: impl std::error::Error + 'static) -> CliError {
+    CliError::failed("cannot show it", error)
 }
 
 const CONSUMER: &str = "acme";

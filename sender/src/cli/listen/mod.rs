@@ -34,7 +34,7 @@ use super::open::describe;
 use super::output::line;
 use super::trust::decryption_keys;
 use crate::config::TlsConfig;
-use crate::listen::{Listener, stop_signal};
+use crate::listen::{ConnectionLimits, Listener, stop_signal};
 
 /// Receive events here: print them, and hand them on to a local program
 #[derive(Args, Debug)]
@@ -106,9 +106,8 @@ impl ListenArgs {
         let hooks = Router::new().route(&self.path, post(receive)).with_state(service);
         let router = hooks.layer(DefaultBodyLimit::max(answer::MAX_BODY)).merge(well_known);
         let tls = self.tls_cert.zip(self.tls_key).map(|(cert, key)| TlsConfig { cert, key });
-        let listener = Listener::bind(self.listen, tls.as_ref())
-            .await
-            .map_err(|error| CliError::plain(error.to_string()))?;
+        let listener = Listener::bind(self.listen, tls.as_ref(), ConnectionLimits::default()).await;
+        let listener = listener.map_err(|error| CliError::failed("cannot receive", error))?;
         if !self.json {
             let scheme = if tls.is_some() { "https" } else { "http" };
             line(&format!("listening on {scheme}://{}{}", listener.address(), self.path))?;

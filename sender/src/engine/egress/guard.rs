@@ -8,6 +8,7 @@
 //!
 //! Of a name's addresses those that pass are used, the others are dropped; a name of which none passes is refused.
 //! A stray or an internal second address does no harm when nothing connects to it, and must not stop deliveries.
+//! One attempt tries a few of them: whoever answers for a name must not turn it into connections to thousands of hosts.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -114,11 +115,14 @@ impl Guard {
         }
     }
 
-    /// The addresses of a name that may be connected to over `transport`.
+    /// The addresses of a name that may be connected to over `transport`, the first few of them.
     fn passing(&self, transport: Transport, found: &[IpAddr]) -> Result<Vec<SocketAddr>, UrlRefused> {
         let mut refused = None;
-        let mut passing = Vec::with_capacity(found.len());
+        let mut passing = Vec::with_capacity(found.len().min(MOST_ADDRESSES));
         for address in found {
+            if passing.len() == MOST_ADDRESSES {
+                break;
+            }
             match self.check_literal(transport, *address) {
                 Ok(()) => passing.push(SocketAddr::new(*address, 0)),
                 Err(reason) => refused = Some(reason),
@@ -150,6 +154,9 @@ impl Resolve for GuardedResolver {
         })
     }
 }
+
+/// How many addresses of a name one attempt may connect to. Dual-stack hosts have two to four.
+const MOST_ADDRESSES: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -234,5 +241,15 @@ mod tests {
         assert_eq!(over(Transport::Plain, &found), Ok(vec![allowed]));
         assert_eq!(over(Transport::Tls, &[loopback]), Err("url.address"));
         assert_eq!(over(Transport::Plain, &[public]), Err("url.plain_http"));
+    }
+
+    #[test]
+    fn a_name_with_many_addresses_is_not_tried_at_all_of_them() {
+        let guard = guard(&[], PlainHttp::Never);
+        let mut found = vec![IpAddr::from([127, 0, 0, 1]); 100];
+        found.extend((0..100).map(|last| IpAddr::from([8, 8, 8, last])));
+        let passing = guard.passing(Transport::Tls, &found).unwrap();
+        let first: Vec<_> = (0..8).map(|last| IpAddr::from([8, 8, 8, last])).collect();
+        assert_eq!(passing.iter().map(SocketAddr::ip).collect::<Vec<_>>(), first);
     }
 }

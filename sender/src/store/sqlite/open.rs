@@ -24,6 +24,7 @@ pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
 /// The connection that writes. It creates the database or brings its schema up to date.
 pub(super) fn writer(path: &Path) -> Result<Connection, Failure> {
     open_private(path).map_err(|error| Failure::Store(unavailable(error)))?;
+    tighten_log(path).map_err(|error| Failure::Store(unavailable(error)))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(WRITER_PATIENCE)?;
@@ -62,22 +63,41 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Opens or creates a file that only its owner may use; an existing one is made so.
-/// SQLite gives the write-ahead log and its index the mode of the database.
 fn open_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
-    {
-        use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-        options.mode(0o600);
-        let file = options.open(path)?;
-        if file.metadata()?.permissions().mode() & 0o077 != 0 {
-            file.set_permissions(PermissionsExt::from_mode(0o600))?;
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path)?;
+    tighten(&file)?;
+    Ok(file)
+}
+
+/// SQLite gives the write-ahead log and its index the mode of the database when it makes them; those that an
+/// unfinished process has left keep the mode that they have.
+fn tighten_log(path: &Path) -> io::Result<()> {
+    for suffix in ["-wal", "-shm"] {
+        match File::open(beside(path, suffix)) {
+            Ok(file) => tighten(&file)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
-        Ok(file)
     }
-    #[cfg(not(unix))]
-    options.open(path)
+    Ok(())
+}
+
+#[cfg(unix)]
+fn tighten(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(PermissionsExt::from_mode(0o600))?;
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn tighten(_: &File) -> io::Result<()> {
+    Ok(())
 }
 
 fn schema_version(connection: &Connection) -> Result<u32, Failure> {

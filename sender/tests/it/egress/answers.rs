@@ -1,5 +1,6 @@
 //! What is read from an answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use waxseal_keys::Timestamp;
@@ -71,4 +72,26 @@ async fn a_connection_is_used_again_after_a_short_answer() {
         egress.post(&server.url("/"), "token").await.unwrap();
     }
     assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_endpoint_keeps_its_connections() {
+    let server = Server::answering("HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n").await;
+    let (egress, url) = (Arc::new(open_egress()), server.url("/"));
+    let workers: Vec<_> = (0..64)
+        .map(|_| {
+            let (egress, url) = (Arc::clone(&egress), url.clone());
+            tokio::spawn(async move {
+                for _ in 0..50 {
+                    egress.post(&url, "token").await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    let connections = server.connections();
+    println!("{connections} connections for 3200 deliveries");
+    assert!(connections < 320, "{connections} connections for 3200 deliveries");
 }

@@ -9,18 +9,27 @@ use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use waxseal_sender::model::delivery::{Attempt, Delivery, LiveDelivery};
 use waxseal_sender::store::*;
 
-/// Passes everything on, but fails or loses the first of some calls.
+/// Passes everything on, but fails, loses or panics in the first of some calls.
 #[derive(Debug)]
 pub(crate) struct Flaky {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) settle_fails: AtomicU32,
     pub(crate) due_fails: AtomicU32,
     pub(crate) payloads_lost: AtomicU32,
+    pub(crate) due_panics: AtomicU32,
+    pub(crate) settle_panics: AtomicU32,
 }
 
 impl Flaky {
     pub(crate) fn over(store: Arc<dyn Store>) -> Self {
-        Self { store, settle_fails: 0.into(), due_fails: 0.into(), payloads_lost: 0.into() }
+        Self {
+            store,
+            settle_fails: 0.into(),
+            due_fails: 0.into(),
+            payloads_lost: 0.into(),
+            due_panics: 0.into(),
+            settle_panics: 0.into(),
+        }
     }
 }
 
@@ -42,6 +51,7 @@ impl Outbox for Flaky {
         until: Timestamp,
         limit: u32,
     ) -> Result<Vec<LiveDelivery>, StoreError> {
+        assert!(!fails(&self.due_panics), "a fault in the store, as this test wants it");
         if fails(&self.due_fails) {
             return unavailable();
         }
@@ -56,6 +66,7 @@ impl Outbox for Flaky {
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StoreError> {
+        assert!(!fails(&self.settle_panics), "a fault in the store, as this test wants it");
         if fails(&self.settle_fails) {
             return unavailable();
         }

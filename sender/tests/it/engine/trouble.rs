@@ -79,3 +79,24 @@ async fn deliveries_of_a_consumer_whose_data_key_is_destroyed_are_cancelled() {
     until(async || (engine.stats().lanes == 0).then_some(())).await;
     assert!(receiver.is_idle());
 }
+
+#[tokio::test]
+async fn a_fault_inside_costs_neither_a_slot_nor_the_delivery() {
+    let (mut sender, flaky) = sender().await;
+    sender.parts.policy.limits.in_flight = 1;
+    sender.parts.policy.limits.readers = 1;
+    let mut receiver = Receiver::accepting().await;
+    sender.endpoint("acme", &receiver.url, Protection::Signed).await;
+    let published = sender.publish(None, "acme", "1").await;
+    flaky.due_panics.store(1, Ordering::SeqCst);
+    flaky.settle_panics.store(1, Ordering::SeqCst);
+    let engine = sender.start();
+    // Posted, not settled; read again and posted once more.
+    let first = sender.open(&receiver.next().await, "acme", None);
+    let second = sender.open(&receiver.next().await, "acme", None);
+    assert_eq!(first.event.id, second.event.id);
+    sender.until(published.deliveries[0].id, DeliveryState::Delivered, 1).await;
+    until(async || (engine.stats().in_flight == 0).then_some(())).await;
+    let (due, settle) = (&flaky.due_panics, &flaky.settle_panics);
+    assert_eq!((due.load(Ordering::SeqCst), settle.load(Ordering::SeqCst)), (0, 0));
+}

@@ -99,3 +99,16 @@ async fn with_one_key_there_is_no_other() {
     assert!(!world.keys.refresh_after_invalid_key(&endpoint, "only").await);
     assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("only"));
 }
+
+#[tokio::test]
+async fn a_detour_ends_with_a_clock_that_was_set_back() {
+    let world = World::new().await;
+    let endpoint = world.endpoint("acme").await;
+    let set = ["first", "second"].map(|kid| known(&jwk(kid), START, Some(START)));
+    world.put(consumer_of(&endpoint), KeySource::Pinned, set.to_vec()).await;
+    world.clock.advance(24 * HOUR);
+    assert!(world.keys.refresh_after_invalid_key(&endpoint, "first").await);
+    world.clock.set(START);
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("first"));
+    assert!(world.keys.refresh_after_invalid_key(&endpoint, "first").await, "nor is the next one held off");
+}

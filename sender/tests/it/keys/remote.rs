@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::json;
 use waxseal_keys::{EncryptionKeyType, SignatureAlgorithm, generate_decryption_key, generate_signing_key};
 use waxseal_sender::engine::hold::Hold;
-use waxseal_sender::model::encryption_keys::{Admission, KeySource};
+use waxseal_sender::model::encryption_keys::{Admission, KeyOwner, KeySource};
 
-use crate::keys::support::{HOUR, MINUTE, World, consumer_of, jwk};
+use crate::keys::support::{HOUR, MINUTE, START, World, consumer_of, jwk, known};
 
 #[tokio::test]
 async fn a_fetched_key_waits_for_its_admission() {
@@ -207,4 +208,99 @@ async fn another_source_is_asked_at_once() {
     world.put(owner, KeySource::Uri { jwks_uri, admission: Admission::Automatic }, Vec::new()).await;
     world.web.publishes(&[&jwk("two")], None);
     assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("two"));
+}
+
+#[tokio::test]
+async fn a_few_sets_are_fetched_at_a_time_and_of_one_consumer_fewer() {
+    for (consumers, most) in [(1, 4), (20, 16)] {
+        let world = World::new().await;
+        world.web.publishes(&[&jwk("one")], None);
+        let mut endpoints = Vec::new();
+        for number in 0..40 {
+            let endpoint = world.endpoint(&format!("consumer-{}", number % consumers)).await;
+            let owner = KeyOwner::Endpoint(endpoint.consumer.clone(), endpoint.id);
+            world.put_uri(owner, Admission::Automatic).await;
+            endpoints.push(endpoint);
+        }
+        let chosen = join_all(endpoints.iter().map(|endpoint| world.chosen(endpoint))).await;
+        assert!(chosen.iter().all(Result::is_ok));
+        assert_eq!((world.web.asked(), world.web.most_at_once()), (40, most));
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_is_given_again_is_asked_at_once() {
+    let world = World::new().await;
+    let endpoint = world.endpoint("acme").await;
+    let owner = consumer_of(&endpoint);
+    world.web.publishes(&[&jwk("one")], Some(HOUR));
+    world.put_uri(owner.clone(), Admission::Automatic).await;
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
+
+    world.directory.delete_key_set(&owner).await.unwrap();
+    world.put_uri(owner.clone(), Admission::Automatic).await;
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
+    assert_eq!(world.web.asked(), 2);
+
+    let pinned = known(&jwk("pinned"), START, Some(START));
+    world.put(owner.clone(), KeySource::Pinned, vec![pinned]).await;
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("pinned"));
+    world.put_uri(owner, Admission::Automatic).await;
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
+    assert_eq!(world.web.asked(), 3);
+}
+
+#[tokio::test]
+async fn a_set_without_keys_is_asked_for_once_a_minute_whatever_it_says() {
+    let world = World::new().await;
+    let endpoint = world.endpoint("acme").await;
+    world.web.publishes(&[], Some(HOUR));
+    world.put_uri(consumer_of(&endpoint), Admission::Automatic).await;
+    for _ in 0..3 {
+        assert_eq!(world.chosen(&endpoint).await, Err(Hold::NoUsableKey));
+    }
+    assert_eq!(world.web.asked(), 1);
+    world.web.publishes(&[&jwk("one")], Some(HOUR));
+    world.clock.advance(MINUTE);
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_stops_no_question() {
+    let world = World::new().await;
+    let endpoint = world.endpoint("acme").await;
+    let day = 24 * HOUR;
+    world.clock.advance(365 * day);
+    world.web.publishes(&[&jwk("one")], Some(HOUR));
+    world.put_uri(consumer_of(&endpoint), Admission::Automatic).await;
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
+    world.web.publishes(&[&jwk("two")], Some(HOUR));
+    assert!(world.keys.refresh_after_invalid_key(&endpoint, "one").await);
+
+    // The clock was a year ahead, and is put right.
+    world.clock.set(START);
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("two"));
+    assert_eq!(world.web.asked(), 3);
+    world.web.publishes(&[&jwk("three")], Some(HOUR));
+    assert!(world.keys.refresh_after_invalid_key(&endpoint, "two").await);
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("three"));
+    world.clock.advance(HOUR);
+    world.web.publishes(&[&jwk("four")], Some(HOUR));
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("four"));
+}
+
+#[tokio::test]
+async fn known_keys_outlast_their_source_by_no_more_for_a_clock_that_was_set_back() {
+    let world = World::new().await;
+    let endpoint = world.endpoint("acme").await;
+    world.clock.advance(365 * 24 * HOUR);
+    world.web.publishes(&[&jwk("one")], None);
+    world.put_uri(consumer_of(&endpoint), Admission::Automatic).await;
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
+    world.web.is_down();
+    world.clock.set(START);
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
+    assert_eq!(world.web.asked(), 2);
+    world.clock.advance(24 * HOUR);
+    assert_eq!(world.chosen(&endpoint).await, Err(Hold::KeySetUnreachable));
 }

@@ -119,6 +119,8 @@ pub(crate) fn known(jwk: &Value, first_seen: Timestamp, admitted_at: Option<Time
 pub(crate) struct Web {
     answer: Mutex<Answer>,
     asked: AtomicUsize,
+    at_once: AtomicUsize,
+    most_at_once: AtomicUsize,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -152,6 +154,11 @@ impl Web {
         *self.answer.lock().unwrap() = Answer::Nothing;
     }
 
+    /// The most requests that were under way at the same time.
+    pub(crate) fn most_at_once(&self) -> usize {
+        self.most_at_once.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
@@ -162,8 +169,11 @@ impl HttpGet for Web {
         assert_eq!(max_bytes, 64 * 1024);
         Box::pin(async move {
             self.asked.fetch_add(1, Ordering::SeqCst);
+            let at_once = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most_at_once.fetch_max(at_once, Ordering::SeqCst);
             // Others get their turn while this one waits for the network.
             tokio::task::yield_now().await;
+            self.at_once.fetch_sub(1, Ordering::SeqCst);
             match self.answer.lock().unwrap().clone() {
                 Answer::Nothing => Err(FetchError::Timeout),
                 Answer::Document { body, status, content_type, max_age } => Ok(HttpResponse {
