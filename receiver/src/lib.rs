@@ -12,6 +12,8 @@ mod received;
 mod receiver;
 mod reject;
 mod replay;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 pub use answer::{Answer, ErrorCode};
 pub use builder::{BuildError, ReceiverBuilder};
@@ -21,6 +23,10 @@ pub use permit::Permit;
 pub use received::Received;
 pub use receiver::{Outcome, Receiver};
 pub use reject::{KeyFault, Reject};
+#[cfg(feature = "redis")]
+pub use replay::RedisGuard;
+#[cfg(feature = "sqlite")]
+pub use replay::SqliteGuard;
 pub use replay::{Begin, Fence, GuardError, GuardFuture, MemoryGuard, ReplayGuard, ReplayKey, Settled};
 pub use waxseal_envelope::{Audience, Data, Event, EventId, EventType, Issuer, OpenError};
 pub use waxseal_jwks as jwks;
