@@ -7,13 +7,20 @@ pub mod axum;
 mod builder;
 mod issuer;
 mod media_type;
+mod metric;
 mod permit;
+#[cfg(feature = "tower")]
+mod process;
 mod received;
 mod receiver;
 mod reject;
 mod replay;
+#[cfg(feature = "tower")]
+mod request;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 pub use answer::{Answer, ErrorCode};
 pub use builder::{BuildError, ReceiverBuilder};

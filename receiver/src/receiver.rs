@@ -6,11 +6,14 @@
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
+use tokio::sync::Semaphore;
 use waxseal_envelope::{Event, Limits, Opened, Signed, Token};
 use waxseal_jwks::JwkSet;
 use waxseal_keys::{Clock, DecryptionKey};
 
-use crate::{Begin, KeyFault, Permit, ReceiverBuilder, Reject, ReplayGuard, ReplayKey, issuer::Trusted};
+use crate::{
+    Begin, GuardError, KeyFault, Permit, ReceiverBuilder, Reject, ReplayGuard, ReplayKey, issuer::Trusted, metric,
+};
 
 /// Opens, checks and guards the events of one endpoint. Cheap to clone; clones share everything.
 #[derive(Clone)]
@@ -29,6 +32,23 @@ impl Receiver {
     /// ```
     pub fn builder() -> ReceiverBuilder {
         ReceiverBuilder::default()
+    }
+
+    /// Logs and counts a refusal, once for each.
+    pub(crate) fn refused(&self, reject: &Reject) {
+        let (code, scope) = (reject.code(), &self.inner.scope);
+        match reject {
+            Reject::Guard(GuardError::Store(store)) => {
+                tracing::warn!(code, scope, "event not taken: {reject}: {store}");
+            }
+            _ => tracing::debug!(code, scope, "event not taken: {reject}"),
+        }
+        metric::refused(reject);
+    }
+
+    #[cfg(feature = "tower")]
+    pub(crate) fn limits(&self) -> &RequestLimits {
+        &self.inner.limits
     }
 
     pub(crate) fn from_inner(inner: Inner) -> Self {
@@ -63,8 +83,11 @@ impl Receiver {
     /// ```
     pub async fn receive(&self, body: &[u8]) -> Result<Outcome, Reject> {
         let outcome = self.inner.receive(body).await;
-        if let Err(reject) = &outcome {
-            tracing::debug!(code = reject.code(), scope = self.inner.scope, "event not taken: {reject}");
+        match &outcome {
+            Ok(Outcome::New { .. }) => {}
+            Ok(Outcome::Done) => metric::event("repeated"),
+            Ok(Outcome::Verification { .. }) => metric::event("verified"),
+            Err(reject) => self.refused(reject),
         }
         outcome
     }
@@ -121,6 +144,20 @@ pub(crate) struct Inner {
     pub(crate) guard: Arc<dyn ReplayGuard>,
     pub(crate) lease: Duration,
     pub(crate) clock: Arc<dyn Clock>,
+    #[cfg_attr(not(feature = "tower"), expect(dead_code, reason = "they are for those who read requests"))]
+    pub(crate) limits: RequestLimits,
+}
+
+/// What one request may cost.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "tower"), expect(dead_code, reason = "they are for those who read requests"))]
+pub(crate) struct RequestLimits {
+    /// How long the body may take to arrive.
+    pub(crate) body: Duration,
+    /// How long the sender waits for the handler.
+    pub(crate) handler: Duration,
+    /// One for each request at the same time; none if any number will do.
+    pub(crate) slots: Option<Arc<Semaphore>>,
 }
 
 impl Inner {

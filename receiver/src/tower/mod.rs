@@ -1,0 +1,11 @@
+//! The receiver as a tower layer: for services without axum, and for those that are there already.
+//!
+//! [`ReceiveLayer`] takes requests that carry an event, and gives the service inside one request for each new event.
+//! Everything else it answers itself, exactly as [`axum::webhook`](crate::axum::webhook) does.
+//!
+//! Relies on [`Receiver`] for every decision. Guarantees that the service inside sees verified events only, that its
+//! work does not depend on the connection, and that the sender sees nothing of it but whether it succeeded.
+
+mod receive;
+
+pub use receive::{Answering, Receive, ReceiveLayer};
