@@ -12,7 +12,8 @@ use waxseal_jwks::JwkSet;
 use waxseal_keys::{Clock, DecryptionKey};
 
 use crate::{
-    Begin, GuardError, KeyFault, Permit, ReceiverBuilder, Reject, ReplayGuard, ReplayKey, issuer::Trusted, metric,
+    Begin, GuardError, KeyFault, Permit, ReceiverBuilder, Reject, ReplayGuard, ReplayKey, issuer::Trusted,
+    metric,
 };
 
 /// Opens, checks and guards the events of one endpoint. Cheap to clone; clones share everything.
