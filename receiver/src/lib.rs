@@ -5,6 +5,8 @@ mod answer;
 #[cfg(feature = "axum")]
 pub mod axum;
 mod builder;
+#[cfg(feature = "inbox")]
+pub mod inbox;
 mod issuer;
 mod media_type;
 mod metric;
@@ -37,4 +39,7 @@ pub use replay::SqliteGuard;
 pub use replay::{Begin, Fence, GuardError, GuardFuture, MemoryGuard, ReplayGuard, ReplayKey, Settled};
 pub use waxseal_envelope::{Audience, Data, Event, EventId, EventType, Issuer, OpenError};
 pub use waxseal_jwks as jwks;
-pub use waxseal_keys::{Clock, DecryptionKey, JwkError, ManualClock, PrivateJwk, SystemClock, Timestamp};
+pub use waxseal_keys::{
+    Clock, DecryptionKey, JwkError, KeyEncryptionKey, ManualClock, PrivateJwk, SystemClock, Timestamp,
+    VaultError,
+};

@@ -47,6 +47,17 @@ impl Receiver {
         metric::refused(reject);
     }
 
+    /// Opens and checks a token, and leaves the replay guard to the caller.
+    #[cfg(feature = "inbox")]
+    pub(crate) async fn open(&self, body: &[u8]) -> Result<Opened, Reject> {
+        self.inner.open(body).await
+    }
+
+    #[cfg(feature = "inbox")]
+    pub(crate) fn replay_key(&self, event: &Event) -> ReplayKey {
+        self.inner.replay_key(event)
+    }
+
     #[cfg(feature = "tower")]
     pub(crate) fn limits(&self) -> &RequestLimits {
         &self.inner.limits
@@ -163,6 +174,15 @@ pub(crate) struct RequestLimits {
 
 impl Inner {
     async fn receive(&self, body: &[u8]) -> Result<Outcome, Reject> {
+        let opened = self.open(body).await?;
+        match opened.verification() {
+            Some(state) => Ok(Outcome::Verification { state: state.to_owned() }),
+            None => self.begin(opened.event).await,
+        }
+    }
+
+    /// Everything but the replay guard.
+    async fn open(&self, body: &[u8]) -> Result<Opened, Reject> {
         if body.len() > MAX_BODY {
             return Err(Reject::TooLarge { limit: MAX_BODY });
         }
@@ -171,11 +191,7 @@ impl Inner {
         let trusted = self.issuers.get(signed.claimed_issuer()).ok_or(KeyFault::UnknownIssuer)?;
         trusted.protection.admit(signed.was_sealed())?;
         let key = trusted.key(signed.signer_kid()).await?;
-        let opened = signed.verify(&key, &trusted.expected, self.clock.now())?;
-        match opened.verification() {
-            Some(state) => Ok(Outcome::Verification { state: state.to_owned() }),
-            None => self.begin(opened).await,
-        }
+        Ok(signed.verify(&key, &trusted.expected, self.clock.now())?)
     }
 
     fn unseal(&self, token: Token) -> Result<Signed, Reject> {
@@ -189,14 +205,17 @@ impl Inner {
         }
     }
 
-    async fn begin(&self, opened: Opened) -> Result<Outcome, Reject> {
-        let event = opened.event;
-        let key = ReplayKey {
+    fn replay_key(&self, event: &Event) -> ReplayKey {
+        ReplayKey {
             issuer: event.issuer.clone(),
             audience: event.audience.clone(),
             scope: self.scope.clone(),
             id: event.id.clone(),
-        };
+        }
+    }
+
+    async fn begin(&self, event: Event) -> Result<Outcome, Reject> {
+        let key = self.replay_key(&event);
         match self.guard.begin(&key, self.clock.now(), self.lease).await? {
             Begin::New(fence) => {
                 let permit = Permit::new(self.guard.clone(), self.clock.clone(), key, fence, self.lease);

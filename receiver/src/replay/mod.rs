@@ -161,7 +161,7 @@ fn retry_after(left: Duration) -> Duration {
 }
 
 /// How long a done event is remembered if nothing else is said: the sender's retry horizon and more.
-const RETENTION: Duration = Duration::from_secs(7 * 86_400);
+pub(crate) const RETENTION: Duration = Duration::from_secs(7 * 86_400);
 
 /// A whole second is the least that `Retry-After` can say.
 const MIN_RETRY: Duration = Duration::from_secs(1);

@@ -42,6 +42,11 @@ impl SqliteGuard {
         Ok(Self { database: Arc::new(Database::open(path.as_ref())?), retention: RETENTION })
     }
 
+    #[cfg(feature = "inbox")]
+    pub(crate) fn of(database: Arc<Database>, retention: Duration) -> Self {
+        Self { database, retention }
+    }
+
     /// Remembers what is done for `retention`: at least as long as the sender repeats an event, and a day more.
     ///
     /// ```

@@ -29,14 +29,23 @@ type Act = Box<dyn FnOnce(&mut Connection) + Send>;
 
 impl Database {
     pub(crate) fn open(path: &Path) -> Result<Self, DatabaseError> {
+        Ok(Self::open_and(path, |_| Ok(()))?.0)
+    }
+
+    /// Opens it and runs the first act at once. Blocks.
+    pub(crate) fn open_and<T>(
+        path: &Path,
+        first: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<(Self, T), DatabaseError> {
         let mut connection = open::open(path)?;
+        let done = transact(&mut connection, first)?;
         let (acts, waiting) = mpsc::channel::<Act>();
         let thread = Builder::new().name("waxseal-receiver-sqlite".to_owned()).spawn(move || {
             while let Ok(act) = waiting.recv() {
                 act(&mut connection);
             }
         })?;
-        Ok(Self { acts: Some(acts), thread: Mutex::new(Some(thread)) })
+        Ok((Self { acts: Some(acts), thread: Mutex::new(Some(thread)) }, done))
     }
 
     /// Runs `act` in a transaction, and commits it if it succeeds.

@@ -25,16 +25,19 @@ CREATE TABLE inbox (
     received_at INTEGER NOT NULL,
     -- When the next attempt may begin; while one is at work, when its lease ends.
     due_at      INTEGER NOT NULL,
-    -- Begun, successful or not. It is the fence of the attempt at work as well.
+    -- Begun since the event came or was retried by hand.
     attempts    INTEGER NOT NULL DEFAULT 0,
-    -- Null while there are attempts to come; afterwards why there are none.
-    dead        TEXT,
+    -- Of the last attempt: counts up and never starts again.
+    fence       INTEGER NOT NULL DEFAULT 0,
+    -- When the last attempt had failed; null while there are attempts to come.
+    died_at     INTEGER,
+    -- The code of the last failure.
     reason      TEXT,
     event       BLOB    NOT NULL
 ) STRICT;
 
-CREATE INDEX inbox_due ON inbox (scope, due_at) WHERE dead IS NULL;
-CREATE INDEX inbox_dead ON inbox (scope, number) WHERE dead IS NOT NULL;
+CREATE INDEX inbox_due ON inbox (scope, due_at, number) WHERE died_at IS NULL;
+CREATE INDEX inbox_dead ON inbox (scope, number) WHERE died_at IS NOT NULL;
 
 -- The key under which events rest, wrapped by the key that the operator gives. Empty if they rest in the clear.
 CREATE TABLE inbox_key (wrapped BLOB NOT NULL) STRICT;
