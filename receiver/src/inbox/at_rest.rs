@@ -15,7 +15,7 @@ use super::InboxError;
 /// What the rows of a database are written with.
 #[derive(Debug)]
 pub(super) enum AtRest {
-    Encrypted(DataKey),
+    Encrypted(Box<DataKey>),
     Readable,
 }
 
@@ -30,7 +30,7 @@ impl AtRest {
             step.query_row("SELECT wrapped FROM inbox_key", [], |row| row.get(0)).optional()?;
         Ok(match (found, key) {
             (Some(wrapped), Some(key)) if !wrapped.is_empty() => {
-                key.unwrap(&wrapped, &place).map(Self::Encrypted).map_err(|_| InboxError::Key)
+                key.unwrap(&wrapped, &place).map(Self::encrypted).map_err(|_| InboxError::Key)
             }
             (Some(wrapped), None) if wrapped.is_empty() => Ok(Self::Readable),
             (Some(_), _) => Err(InboxError::Protection),
@@ -38,9 +38,13 @@ impl AtRest {
                 let data_key = key.map(|key| (key, DataKey::generate()));
                 let wrapped = data_key.as_ref().map(|(key, data_key)| key.wrap(data_key, &place));
                 step.execute("INSERT INTO inbox_key VALUES (?1)", [wrapped.unwrap_or_default()])?;
-                Ok(data_key.map_or(Self::Readable, |(_, data_key)| Self::Encrypted(data_key)))
+                Ok(data_key.map_or(Self::Readable, |(_, data_key)| Self::encrypted(data_key)))
             }
         })
+    }
+
+    fn encrypted(key: DataKey) -> Self {
+        Self::Encrypted(Box::new(key))
     }
 
     pub(super) fn write(&self, scope: &str, number: i64, plain: &[u8]) -> Vec<u8> {
