@@ -68,7 +68,7 @@ pub use worker::{RetryPolicy, Worker};
 /// let url = serve(axum::Router::new().route_service("/hooks/orders", intake)).await + "/hooks/orders";
 /// assert_eq!(deliver(&url, sender.signed("acme", "evt_1")).await.status(), 202);
 ///
-/// let (done, is_done) = tokio::sync::oneshot::channel();
+/// let (done, is_done) = tokio::sync::oneshot::channel::<()>();
 /// let done = std::sync::Mutex::new(Some(done));
 /// let worker = inbox.worker(move |Received { event, data, .. }: Received<Order>| {
 ///     println!("{} is order {}", event.id, data.order);

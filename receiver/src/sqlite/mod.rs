@@ -10,6 +10,7 @@ use std::{
     path::Path,
     sync::{Mutex, PoisonError, mpsc},
     thread::{Builder, JoinHandle},
+    time::Duration,
 };
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -43,6 +44,11 @@ impl Database {
         let thread = Builder::new().name("waxseal-receiver-sqlite".to_owned()).spawn(move || {
             while let Ok(act) = waiting.recv() {
                 act(&mut connection);
+                // Those that wait already, up to a number: then it is the turn of other processes.
+                let more = waiting.try_iter().take(TURN).map(|act| act(&mut connection)).count();
+                if more == TURN {
+                    pause();
+                }
             }
         })?;
         Ok((Self { acts: Some(acts), thread: Mutex::new(Some(thread)) }, done))
@@ -72,6 +78,12 @@ impl Drop for Database {
     }
 }
 
+/// Long enough for another process to see that nobody writes. It waits for a millisecond at a time.
+#[expect(clippy::disallowed_methods, reason = "nothing tells whether another process waits")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(2));
+}
+
 fn transact<T>(
     connection: &mut Connection,
     act: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
@@ -96,3 +108,6 @@ pub(crate) enum DatabaseError {
     #[error("the thread of the database has ended")]
     Closed,
 }
+
+/// Some tens of milliseconds of work: what the pause after it costs cannot be noticed.
+const TURN: usize = 64;

@@ -22,7 +22,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, DatabaseError> {
     open_private(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(PATIENCE)?;
+    connection.busy_handler(Some(wait_for_others))?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         return Err(DatabaseError::NoLog);
@@ -69,10 +69,17 @@ fn open_private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
+/// SQLite's own handler sleeps for up to a tenth of a second, in which a busy process writes again and again.
+#[expect(clippy::disallowed_methods, reason = "nothing tells when another process is done")]
+fn wait_for_others(tries: i32) -> bool {
+    std::thread::sleep(Duration::from_millis(1));
+    tries < PATIENCE
+}
+
 /// Says whose file it is (`wxrc` in ASCII), in the header where `file` looks for it.
 const APPLICATION_ID: u32 = 0x7778_7263;
 
 const SCHEMA_VERSION: u32 = 1;
 
-/// How long a write waits for those of other processes; each of theirs takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How often a write looks whether those of other processes are done: about five seconds together.
+const PATIENCE: i32 = 5_000;
