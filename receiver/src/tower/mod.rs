@@ -4,8 +4,9 @@
 //! Everything else it answers itself, exactly as [`axum::webhook`](crate::axum::webhook) does. `RateLimitLayer` (feature
 //! `rate-limit`) turns away those who ask too often, in front of this layer or of any other service.
 //!
-//! Relies on [`Receiver`] for every decision. Guarantees that the service inside sees verified events only, that its
-//! work does not depend on the connection, and that the sender sees nothing of it but whether it succeeded.
+//! Relies on the [`Receiver`](crate::Receiver) for every decision. Guarantees that the service inside sees verified
+//! events only, that its work does not depend on the connection, and that the sender sees nothing of it but
+//! whether it succeeded.
 
 #[cfg(feature = "rate-limit")]
 mod budget;
