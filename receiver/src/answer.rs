@@ -8,7 +8,7 @@ use std::{borrow::Cow, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, RETRY_AFTER},
+    header::{ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, RETRY_AFTER},
 };
 
 /// What the sender is told.
@@ -29,12 +29,19 @@ pub enum Answer {
         /// The reason in words.
         description: Cow<'static, str>,
     },
+    /// `405`: an event is brought by `POST`.
+    MethodNotAllowed,
     /// `408`: the body did not arrive in time.
     RequestTimeout,
     /// `413`: the body is too large.
     TooLarge,
     /// `415`: the body is not said to be a Security Event Token.
     UnsupportedMediaType,
+    /// `429`: this peer asks too often.
+    TooManyRequests {
+        /// When it may ask again.
+        retry_after: Duration,
+    },
     /// `503`: the receiver's own trouble. The sender repeats the event later.
     Unavailable {
         /// When repeating is of use.
@@ -53,9 +60,11 @@ impl Answer {
             Self::Taken => StatusCode::ACCEPTED,
             Self::Verified { .. } => StatusCode::OK,
             Self::Refused { .. } => StatusCode::BAD_REQUEST,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -72,29 +81,49 @@ impl Answer {
     /// ```
     pub fn into_http(self) -> Response<Bytes> {
         let status = self.status();
-        let (body, retry_after) = match self {
-            Self::Verified { state } => (Some(serde_json::json!({ "state": state })), None),
-            Self::Refused { err, description } => {
-                (Some(serde_json::json!({ "err": err.as_str(), "description": description })), None)
-            }
-            Self::Unavailable { retry_after } => (None, Some(retry_after)),
-            Self::Taken | Self::RequestTimeout | Self::TooLarge | Self::UnsupportedMediaType => (None, None),
-        };
-        let mut response =
-            Response::new(body.as_ref().map(|body| body.to_string().into()).unwrap_or_default());
+        let mut response = Response::new(self.body());
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        if body.is_some() {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        match &self {
+            Self::Verified { .. } | Self::Refused { .. } => {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            }
+            Self::TooManyRequests { .. } => {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+            }
+            Self::MethodNotAllowed => {
+                headers.insert(ALLOW, HeaderValue::from_static("POST"));
+            }
+            Self::Taken
+            | Self::RequestTimeout
+            | Self::TooLarge
+            | Self::UnsupportedMediaType
+            | Self::Unavailable { .. } => {}
         }
         if status == StatusCode::BAD_REQUEST {
             headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static("en"));
         }
-        if let Some(wait) = retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+        if let Self::TooManyRequests { retry_after } | Self::Unavailable { retry_after } = self {
+            headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
         }
         response
+    }
+
+    fn body(&self) -> Bytes {
+        match self {
+            Self::Verified { state } => serde_json::json!({ "state": state }).to_string().into(),
+            Self::Refused { err, description } => {
+                serde_json::json!({ "err": err.as_str(), "description": description }).to_string().into()
+            }
+            Self::TooManyRequests { .. } => Bytes::from_static(b"Too many requests.\n"),
+            Self::Taken
+            | Self::MethodNotAllowed
+            | Self::RequestTimeout
+            | Self::TooLarge
+            | Self::UnsupportedMediaType
+            | Self::Unavailable { .. } => Bytes::new(),
+        }
     }
 }
 

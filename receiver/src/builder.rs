@@ -5,6 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use tokio::sync::Semaphore;
 use waxseal_envelope::NameError;
 #[cfg(feature = "fetch")]
 use waxseal_jwks::ReqwestGet;
@@ -14,7 +15,7 @@ use waxseal_keys::{Clock, DecryptionKey, JwkError, SystemClock};
 use crate::{
     MemoryGuard, Protection, Receiver, ReplayGuard, TrustedIssuer,
     issuer::{Fetching, Trusted},
-    receiver::Inner,
+    receiver::{Inner, RequestLimits},
 };
 
 /// Collects what a [`Receiver`] needs: an audience, a scope, at least one issuer.
@@ -41,6 +42,9 @@ pub struct ReceiverBuilder {
     clock: Option<Arc<dyn Clock>>,
     http: Option<Arc<dyn HttpGet>>,
     jwks_policy: RemotePolicy,
+    body_timeout: Option<Duration>,
+    handler_timeout: Option<Duration>,
+    max_concurrent: Option<usize>,
 }
 
 impl ReceiverBuilder {
@@ -134,6 +138,47 @@ impl ReceiverBuilder {
         Self { lease: Some(lease), ..self }
     }
 
+    /// How long the body of a request may take to arrive, 10 s by default: `408` after it. A quarter of a megabyte
+    /// takes far less over any line that can serve webhooks.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use waxseal_receiver::{Protection, Receiver};
+    /// let builder = Receiver::builder().audience("acme").scope("orders").body_timeout(Duration::from_secs(3));
+    /// assert!(builder.issuer("https://hooks.example.com", Protection::Signed).build().is_ok());
+    /// ```
+    pub fn body_timeout(self, limit: Duration) -> Self {
+        Self { body_timeout: Some(limit), ..self }
+    }
+
+    /// How long a sender waits for a handler, 30 s by default: `503` after it. The handler goes on and keeps the
+    /// event for two thirds of a [lease](Self::lease) more: if it succeeds by then, the next attempt is answered
+    /// `202`. Then it is cancelled, as if it had failed: it ends at its next `.await`, and the next attempt runs
+    /// it anew. Not before: two runs of one event are never at work at the same time, unless one of them blocks
+    /// its thread. For [`webhook`](crate::axum::webhook) and the tower layer.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use waxseal_receiver::{Protection, Receiver};
+    /// let builder = Receiver::builder().audience("acme").scope("orders").handler_timeout(Duration::from_secs(5));
+    /// assert!(builder.issuer("https://hooks.example.com", Protection::Signed).build().is_ok());
+    /// ```
+    pub fn handler_timeout(self, limit: Duration) -> Self {
+        Self { handler_timeout: Some(limit), ..self }
+    }
+
+    /// How many requests are read and handled at the same time; any number by default. Further ones are answered
+    /// `503`, before their bodies are read. For [`webhook`](crate::axum::webhook) and the tower layer.
+    ///
+    /// ```
+    /// # use waxseal_receiver::{Protection, Receiver};
+    /// let builder = Receiver::builder().audience("acme").scope("orders").max_concurrent(100);
+    /// assert!(builder.issuer("https://hooks.example.com", Protection::Signed).build().is_ok());
+    /// ```
+    pub fn max_concurrent(self, requests: usize) -> Self {
+        Self { max_concurrent: Some(requests), ..self }
+    }
+
     /// The clock; the system's if none is given.
     ///
     /// ```
@@ -208,7 +253,12 @@ impl ReceiverBuilder {
         }
         let guard = self.guard.unwrap_or_else(|| Arc::new(MemoryGuard::default()));
         let lease = self.lease.unwrap_or(DEFAULT_LEASE).max(MIN_LEASE);
-        Ok(Receiver::from_inner(Inner { issuers, decryption_keys, scope, guard, lease, clock }))
+        let limits = RequestLimits {
+            body: self.body_timeout.unwrap_or(BODY_TIMEOUT),
+            handler: self.handler_timeout.unwrap_or(HANDLER_TIMEOUT),
+            slots: self.max_concurrent.map(|most| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))),
+        };
+        Ok(Receiver::from_inner(Inner { issuers, decryption_keys, scope, guard, lease, clock, limits }))
     }
 }
 
@@ -306,3 +356,9 @@ const DEFAULT_LEASE: Duration = Duration::from_secs(60);
 
 /// A lease is renewed after a third of it; shorter ones would be lost to a slow store.
 const MIN_LEASE: Duration = Duration::from_secs(1);
+
+/// A quarter of a megabyte takes far less over any line that can serve webhooks.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// About as long as senders wait for an answer.
+const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);

@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use waxseal_keys::Clock;
 
-use crate::{Fence, GuardError, ReplayGuard, ReplayKey, Settled};
+use crate::{Fence, GuardError, ReplayGuard, ReplayKey, Settled, metric};
 
 /// The right to process one event, for the length of a lease.
 ///
@@ -48,10 +48,12 @@ impl Permit {
     pub async fn commit(mut self) -> Result<Settled, GuardError> {
         // Taken before the wait: if the wait is interrupted, the lease runs out by time. To abort would
         // invite another run of a handler that succeeded.
-        match self.held.take() {
-            Some(held) => held.guard.commit(&held.key, held.fence, held.clock.now()).await,
-            None => Ok(Settled::Stale),
+        let Some(held) = self.held.take() else { return Ok(Settled::Stale) };
+        let settled = held.guard.commit(&held.key, held.fence, held.clock.now()).await?;
+        if settled == Settled::Applied {
+            metric::event("taken");
         }
+        Ok(settled)
     }
 
     /// The event was not processed: the next attempt may.

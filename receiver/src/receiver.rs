@@ -6,11 +6,15 @@
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
+use tokio::sync::Semaphore;
 use waxseal_envelope::{Event, Limits, Opened, Signed, Token};
 use waxseal_jwks::JwkSet;
 use waxseal_keys::{Clock, DecryptionKey};
 
-use crate::{Begin, KeyFault, Permit, ReceiverBuilder, Reject, ReplayGuard, ReplayKey, issuer::Trusted};
+use crate::{
+    Begin, GuardError, KeyFault, Permit, ReceiverBuilder, Reject, ReplayGuard, ReplayKey, issuer::Trusted,
+    metric,
+};
 
 /// Opens, checks and guards the events of one endpoint. Cheap to clone; clones share everything.
 #[derive(Clone)]
@@ -29,6 +33,34 @@ impl Receiver {
     /// ```
     pub fn builder() -> ReceiverBuilder {
         ReceiverBuilder::default()
+    }
+
+    /// Logs and counts a refusal, once for each.
+    pub(crate) fn refused(&self, reject: &Reject) {
+        let (code, scope) = (reject.code(), &self.inner.scope);
+        match reject {
+            Reject::Guard(GuardError::Store(store)) => {
+                tracing::warn!(code, scope, "event not taken: {reject}: {store}");
+            }
+            _ => tracing::debug!(code, scope, "event not taken: {reject}"),
+        }
+        metric::refused(reject);
+    }
+
+    /// Opens and checks a token, and leaves the replay guard to the caller.
+    #[cfg(feature = "inbox")]
+    pub(crate) async fn open(&self, body: &[u8]) -> Result<Opened, Reject> {
+        self.inner.open(body).await
+    }
+
+    #[cfg(feature = "inbox")]
+    pub(crate) fn replay_key(&self, event: &Event) -> ReplayKey {
+        self.inner.replay_key(event)
+    }
+
+    #[cfg(feature = "tower")]
+    pub(crate) fn limits(&self) -> &RequestLimits {
+        &self.inner.limits
     }
 
     pub(crate) fn from_inner(inner: Inner) -> Self {
@@ -63,8 +95,11 @@ impl Receiver {
     /// ```
     pub async fn receive(&self, body: &[u8]) -> Result<Outcome, Reject> {
         let outcome = self.inner.receive(body).await;
-        if let Err(reject) = &outcome {
-            tracing::debug!(code = reject.code(), scope = self.inner.scope, "event not taken: {reject}");
+        match &outcome {
+            Ok(Outcome::New { .. }) => {}
+            Ok(Outcome::Done) => metric::event("repeated"),
+            Ok(Outcome::Verification { .. }) => metric::event("verified"),
+            Err(reject) => self.refused(reject),
         }
         outcome
     }
@@ -121,10 +156,33 @@ pub(crate) struct Inner {
     pub(crate) guard: Arc<dyn ReplayGuard>,
     pub(crate) lease: Duration,
     pub(crate) clock: Arc<dyn Clock>,
+    #[cfg_attr(not(feature = "tower"), expect(dead_code, reason = "they are for those who read requests"))]
+    pub(crate) limits: RequestLimits,
+}
+
+/// What one request may cost.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "tower"), expect(dead_code, reason = "they are for those who read requests"))]
+pub(crate) struct RequestLimits {
+    /// How long the body may take to arrive.
+    pub(crate) body: Duration,
+    /// How long the sender waits for the handler.
+    pub(crate) handler: Duration,
+    /// One for each request at the same time; none if any number will do.
+    pub(crate) slots: Option<Arc<Semaphore>>,
 }
 
 impl Inner {
     async fn receive(&self, body: &[u8]) -> Result<Outcome, Reject> {
+        let opened = self.open(body).await?;
+        match opened.verification() {
+            Some(state) => Ok(Outcome::Verification { state: state.to_owned() }),
+            None => self.begin(opened.event).await,
+        }
+    }
+
+    /// Everything but the replay guard.
+    async fn open(&self, body: &[u8]) -> Result<Opened, Reject> {
         if body.len() > MAX_BODY {
             return Err(Reject::TooLarge { limit: MAX_BODY });
         }
@@ -133,11 +191,7 @@ impl Inner {
         let trusted = self.issuers.get(signed.claimed_issuer()).ok_or(KeyFault::UnknownIssuer)?;
         trusted.protection.admit(signed.was_sealed())?;
         let key = trusted.key(signed.signer_kid()).await?;
-        let opened = signed.verify(&key, &trusted.expected, self.clock.now())?;
-        match opened.verification() {
-            Some(state) => Ok(Outcome::Verification { state: state.to_owned() }),
-            None => self.begin(opened).await,
-        }
+        Ok(signed.verify(&key, &trusted.expected, self.clock.now())?)
     }
 
     fn unseal(&self, token: Token) -> Result<Signed, Reject> {
@@ -151,14 +205,17 @@ impl Inner {
         }
     }
 
-    async fn begin(&self, opened: Opened) -> Result<Outcome, Reject> {
-        let event = opened.event;
-        let key = ReplayKey {
+    fn replay_key(&self, event: &Event) -> ReplayKey {
+        ReplayKey {
             issuer: event.issuer.clone(),
             audience: event.audience.clone(),
             scope: self.scope.clone(),
             id: event.id.clone(),
-        };
+        }
+    }
+
+    async fn begin(&self, event: Event) -> Result<Outcome, Reject> {
+        let key = self.replay_key(&event);
         match self.guard.begin(&key, self.clock.now(), self.lease).await? {
             Begin::New(fence) => {
                 let permit = Permit::new(self.guard.clone(), self.clock.clone(), key, fence, self.lease);

@@ -15,6 +15,9 @@ use crate::{Answer, ErrorCode, GuardError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reject {
+    /// The method is not `POST`.
+    #[error("the method is not POST")]
+    Method,
     /// `Content-Type` is not exactly one `application/secevent+jwt` without parameters.
     #[error("the media type is not application/secevent+jwt")]
     MediaType,
@@ -64,12 +67,24 @@ pub enum Reject {
         /// When asking again may be of use.
         retry_after: Duration,
     },
+    /// As many requests as are allowed at the same time are being handled.
+    #[error("as many requests as are allowed are being handled")]
+    Busy,
+    /// The peer asks more often than it may.
+    #[error("the peer asks too often")]
+    RateLimited {
+        /// When it may ask again.
+        retry_after: Duration,
+    },
     /// The handler said that it could not process the event.
     #[error("the handler failed")]
     HandlerFailed,
     /// The handler panicked.
     #[error("the handler panicked")]
     HandlerPanicked,
+    /// The handler was not done in time.
+    #[error("the handler was not done in time")]
+    HandlerSlow,
     /// The handler succeeded, but its lease had gone to another attempt, which decides.
     #[error("the lease ran out before the handler was done")]
     LeaseLost,
@@ -83,6 +98,7 @@ impl Reject {
     /// ```
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Method => "receive.method",
             Self::MediaType => "receive.media_type",
             Self::TooLarge { .. } => "receive.too_large",
             Self::SlowBody => "receive.slow_body",
@@ -94,8 +110,11 @@ impl Reject {
             Self::Keys(keys) => keys.code(),
             Self::Guard(guard) => guard.code(),
             Self::InProgress { .. } => "receive.in_progress",
+            Self::Busy => "receive.busy",
+            Self::RateLimited { .. } => "receive.rate_limited",
             Self::HandlerFailed => "receive.handler_failed",
             Self::HandlerPanicked => "receive.handler_panicked",
+            Self::HandlerSlow => "receive.handler_slow",
             Self::LeaseLost => "receive.lease_lost",
         }
     }
@@ -111,6 +130,7 @@ impl Reject {
     /// ```
     pub fn answer(&self) -> Answer {
         match self {
+            Self::Method => Answer::MethodNotAllowed,
             Self::MediaType => Answer::UnsupportedMediaType,
             Self::TooLarge { .. } => Answer::TooLarge,
             Self::SlowBody => Answer::RequestTimeout,
@@ -126,9 +146,13 @@ impl Reject {
             ),
             Self::Keys(keys) => Answer::Unavailable { retry_after: held_off(keys) },
             Self::InProgress { retry_after } => Answer::Unavailable { retry_after: *retry_after },
-            Self::Guard(_) | Self::HandlerFailed | Self::HandlerPanicked | Self::LeaseLost => {
-                Answer::Unavailable { retry_after: OWN_TROUBLE }
-            }
+            Self::Busy => Answer::Unavailable { retry_after: BUSY },
+            Self::RateLimited { retry_after } => Answer::TooManyRequests { retry_after: *retry_after },
+            Self::Guard(_)
+            | Self::HandlerFailed
+            | Self::HandlerPanicked
+            | Self::HandlerSlow
+            | Self::LeaseLost => Answer::Unavailable { retry_after: OWN_TROUBLE },
         }
     }
 }
@@ -222,3 +246,6 @@ const KEY_REFUSED: &str = "A key that signs or encrypts this token is not accept
 
 /// How long to stay away after trouble whose end nobody knows.
 const OWN_TROUBLE: Duration = Duration::from_secs(5);
+
+/// How long to stay away when there is merely much to do.
+const BUSY: Duration = Duration::from_secs(1);

@@ -31,6 +31,10 @@ setup_toolchain() {
         say "Python 3 with venv is needed: two of the interoperability libraries are Python."
         missing+=(python3 python3-venv)
     fi
+    if ! command -v redis-server >/dev/null; then
+        say "Redis is needed: the replay guard in Redis is tested against a real server."
+        missing+=(redis-server)
+    fi
     if [ ${#missing[@]} -gt 0 ]; then
         install_debian "${missing[@]}"
     fi

@@ -3,8 +3,7 @@
 use axum::extract::{FromRef, FromRequest, Request};
 use serde::de::DeserializeOwned;
 
-use super::read;
-use crate::{Answer, Outcome, Permit, Received, Receiver};
+use crate::{Answer, Outcome, Permit, Received, Receiver, request::read};
 
 /// A verified event that is the handler's to process, with its data as `T`.
 ///
@@ -55,14 +54,22 @@ where
     type Rejection = Answer;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Answer> {
-        let body = read(request).await.map_err(|reject| reject.answer())?;
-        match Receiver::from_ref(state).receive(&body).await {
+        let receiver = Receiver::from_ref(state);
+        let body = match read(&receiver, request).await {
+            Ok((_, body)) => body,
+            Err(reject) => {
+                receiver.refused(&reject);
+                return Err(reject.answer());
+            }
+        };
+        match receiver.receive(&body).await {
             Err(reject) => Err(reject.answer()),
             Ok(Outcome::Done) => Err(Answer::Taken),
             Ok(Outcome::Verification { state }) => Err(Answer::Verified { state }),
             Ok(Outcome::New { event, permit }) => match Received::new(*event) {
                 Ok(received) => Ok(Self { received, permit }),
                 Err(reject) => {
+                    receiver.refused(&reject);
                     // Dropped, the permit would abort as well, but perhaps after the answer.
                     drop(permit.abort().await);
                     Err(reject.answer())

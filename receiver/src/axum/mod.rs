@@ -1,23 +1,19 @@
 //! The receiver in axum: a finished route ([`webhook`]), an extractor for handlers that settle events
 //! themselves ([`Leased`]), and a router that publishes one's own encryption keys ([`encryption_keys`]).
 //!
-//! Relies on [`Receiver`] for every decision. Guarantees that a request is read within a size and a time, and that
-//! every way out is an [`Answer`].
+//! Relies on [`Receiver`] for every decision, and on the same steps as the [tower layer](crate::tower) for reading
+//! requests and running handlers. Guarantees that every way out is an [`Answer`].
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
     body::Body,
-    extract::{
-        DefaultBodyLimit, FromRequest, Request, rejection::BytesRejection, rejection::FailedToBufferBody,
-    },
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use waxseal_jwks::publish;
 
-use crate::{Answer, Receiver, Reject, check_media_type, receiver::MAX_BODY};
+use crate::{Answer, Receiver};
 
 mod leased;
 mod webhook;
@@ -49,24 +45,6 @@ impl IntoResponse for Answer {
         self.into_http().map(Body::from)
     }
 }
-
-/// Reads a request as far as it can be judged without its content.
-async fn read(mut request: Request) -> Result<Bytes, Reject> {
-    check_media_type(request.headers())?;
-    DefaultBodyLimit::max(MAX_BODY).apply(&mut request);
-    let body = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, &()));
-    match body.await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)))) => {
-            Err(Reject::TooLarge { limit: MAX_BODY })
-        }
-        Ok(Err(_)) => Err(Reject::BrokenBody),
-        Err(_) => Err(Reject::SlowBody),
-    }
-}
-
-/// A quarter of a megabyte takes far less over any line that can serve webhooks.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the wire format recommends for published sets.
 const KEYS_MAX_AGE: Duration = Duration::from_secs(300);

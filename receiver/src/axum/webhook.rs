@@ -1,9 +1,7 @@
 //! [`webhook`]: a route that does everything but the partner's own work.
 //!
-//! A request is handled by a task of its own, which receives, runs the handler and settles. The connection only
-//! waits for that task: if the sender hangs up, the event is still processed and committed, and the
-//! sender's next attempt is answered `202`. The handler runs in a further task, so that its panic is
-//! seen as a failure; while it runs, its lease is renewed.
+//! Relies on the steps that it shares with the [tower layer](crate::tower). Guarantees that the handler sees data of
+//! its own type, and that the sender sees nothing of the handler but whether it succeeded.
 
 use std::{fmt::Display, future::Future};
 
@@ -11,11 +9,9 @@ use axum::{
     extract::Request,
     routing::{MethodRouter, post},
 };
-use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use super::read;
-use crate::{Answer, Outcome, Permit, Received, Receiver, Reject, Settled};
+use crate::{Received, Receiver, Reject, request::answer};
 
 /// A `POST` route that answers senders and gives each event to `handler` once.
 ///
@@ -56,70 +52,16 @@ where
     post(move |request: Request| {
         let (receiver, handler) = (receiver.clone(), handler.clone());
         async move {
-            let body = match read(request).await {
-                Ok(body) => body,
-                Err(reject) => return reject.answer(),
+            let run = move |event, _| {
+                let received = Received::new(event)?;
+                Ok(async move {
+                    handler(received).await.map_err(|error| {
+                        tracing::debug!(code = Reject::HandlerFailed.code(), "{error}");
+                        Reject::HandlerFailed
+                    })
+                })
             };
-            let task = tokio::spawn(async move { process(&receiver, &body, handler).await });
-            match task.await {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(reject)) => reject.answer(),
-                Err(_) => Reject::HandlerPanicked.answer(),
-            }
+            answer(&receiver, request, run).await
         }
     })
-}
-
-async fn process<T, H, F, E>(receiver: &Receiver, body: &Bytes, handler: H) -> Result<Answer, Reject>
-where
-    T: DeserializeOwned + Send + 'static,
-    H: Fn(Received<T>) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<(), E>> + Send + 'static,
-    E: Display + Send + 'static,
-{
-    let (event, permit) = match receiver.receive(body).await? {
-        Outcome::New { event, permit } => (*event, permit),
-        Outcome::Done => return Ok(Answer::Taken),
-        Outcome::Verification { state } => return Ok(Answer::Verified { state }),
-    };
-    let id = event.id.clone();
-    let ended = match Received::new(event) {
-        Ok(received) => run(&permit, handler, received).await,
-        Err(reject) => Err(reject),
-    };
-    let settled = match &ended {
-        Ok(()) => permit.commit().await?,
-        Err(_) => permit.abort().await.unwrap_or(Settled::Stale),
-    };
-    let ended =
-        ended.and(if settled == Settled::Applied { Ok(Answer::Taken) } else { Err(Reject::LeaseLost) });
-    if let Err(reject) = &ended {
-        tracing::warn!(code = reject.code(), event = %id, "event not processed");
-    }
-    ended
-}
-
-async fn run<T, H, F, E>(permit: &Permit, handler: H, received: Received<T>) -> Result<(), Reject>
-where
-    T: Send + 'static,
-    H: Fn(Received<T>) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<(), E>> + Send + 'static,
-    E: Display + Send + 'static,
-{
-    let mut task = tokio::spawn(async move { handler(received).await });
-    let joined = loop {
-        match tokio::time::timeout(permit.lease() / 3, &mut task).await {
-            Ok(joined) => break joined,
-            // Whether the lease could be renewed shows when the event is committed.
-            Err(_) => drop(permit.renew().await),
-        }
-    };
-    match joined {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => {
-            tracing::debug!(code = Reject::HandlerFailed.code(), "{error}");
-            Err(Reject::HandlerFailed)
-        }
-        Err(_) => Err(Reject::HandlerPanicked),
-    }
 }

@@ -14,7 +14,7 @@ use std::{
 
 use waxseal_keys::Timestamp;
 
-use super::{Begin, Fence, GuardError, GuardFuture, ReplayGuard, ReplayKey, Settled};
+use super::{Begin, Fence, GuardError, GuardFuture, RETENTION, ReplayGuard, ReplayKey, Settled, retry_after};
 
 /// A bounded [`ReplayGuard`] in memory.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl MemoryGuard {
         }
         match state.leased.get(key) {
             Some(held) if now < held.until => {
-                let retry_after = held.until.duration_since(now).clamp(MIN_RETRY, MAX_RETRY);
+                let retry_after = retry_after(held.until.duration_since(now));
                 return Ok(Begin::InProgress { retry_after });
             }
             Some(_) => {}
@@ -96,7 +96,7 @@ impl MemoryGuard {
 impl Default for MemoryGuard {
     /// 100,000 events, 7 days.
     fn default() -> Self {
-        Self::new(100_000, Duration::from_secs(7 * 86_400))
+        Self::new(100_000, RETENTION)
     }
 }
 
@@ -183,9 +183,3 @@ struct Lease {
 
 /// A token may be 300 s old and 60 s in the future: what was done longer ago cannot come back as the same token.
 const WINDOW: Duration = Duration::from_secs(360);
-
-/// A whole second is the least that `Retry-After` can say.
-const MIN_RETRY: Duration = Duration::from_secs(1);
-
-/// A handler is usually done long before its lease is.
-const MAX_RETRY: Duration = Duration::from_secs(10);

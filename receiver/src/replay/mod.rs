@@ -14,6 +14,14 @@
 //! commit or abort anything. A guard that several processes share must decide each call atomically.
 //!
 //! Relies on `now` being passed in. Guarantees nothing by itself: implementations do.
+//!
+//! | guard | survives | shared by | whose clock |
+//! | --- | --- | --- | --- |
+//! | `MemoryGuard` | nothing | one process | the caller's |
+//! | `SqliteGuard` (feature `sqlite`) | a crash, and a loss of power once committed | processes of one machine | the caller's |
+//! | `RedisGuard` (feature `redis`) | what the server's persistence keeps | processes anywhere | the server's |
+//!
+//! One suite, in `tests/guards`, judges all of them.
 
 use std::{fmt::Debug, future::Future, pin::Pin, time::Duration};
 
@@ -21,8 +29,18 @@ use waxseal_envelope::{Audience, EventId, Issuer};
 use waxseal_keys::Timestamp;
 
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 pub use memory::MemoryGuard;
+#[cfg(feature = "redis")]
+pub use redis::RedisGuard;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteGuard;
+#[cfg(feature = "inbox")]
+pub(crate) use sqlite::{entry, finish};
 
 /// Remembers which events are being processed and which were.
 pub trait ReplayGuard: Debug + Send + Sync {
@@ -136,3 +154,17 @@ impl GuardError {
         }
     }
 }
+
+/// When asking again for an event that is leased for `left` may be of use.
+fn retry_after(left: Duration) -> Duration {
+    left.clamp(MIN_RETRY, MAX_RETRY)
+}
+
+/// How long a done event is remembered if nothing else is said: the sender's retry horizon and more.
+pub(crate) const RETENTION: Duration = Duration::from_secs(7 * 86_400);
+
+/// A whole second is the least that `Retry-After` can say.
+const MIN_RETRY: Duration = Duration::from_secs(1);
+
+/// A handler is usually done long before its lease is.
+const MAX_RETRY: Duration = Duration::from_secs(10);
