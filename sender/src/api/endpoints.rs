@@ -12,6 +12,7 @@ use waxseal_envelope::EventType;
 
 use super::auth::{Allowed, ToManage, ToRead};
 use super::encryption_keys::NewKeys;
+use super::endpoint_auth::{self, Proofs};
 use super::input::{Fields, Refused};
 use super::problem::Problem;
 use super::request::{Input, Name, NoInput, NoQuery, Query};
@@ -26,7 +27,7 @@ pub(super) async fn create(
     caller: Allowed<ToManage>,
     Input(mut fields): Input,
 ) -> Result<Response, Problem> {
-    if fields.has("encryption_keys") {
+    if fields.has("encryption_keys") || endpoint_auth::concerned(&fields) {
         caller.require(Scope::ConsumerKeys)?;
     }
     let now = api.clock.now();
@@ -37,13 +38,15 @@ pub(super) async fn create(
     let audience = fields.optional("audience", read::audience);
     let description = fields.optional("description", read::description);
     let keys = fields.object("encryption_keys", |keys| NewKeys::read(keys, &api.egress, now));
+    let proofs = Proofs::read(&mut fields, &api.egress, now);
     let event_types = match event_types {
         Ok(None) => Err(fields.refuse("event_types", "this field is required, as an array")),
         Ok(Some(event_types)) => Ok(event_types),
         Err(refused) => Err(refused),
     };
     fields.finish()?;
-    let endpoint = Endpoint {
+    let proofs = proofs?.permitted(&caller)?;
+    let mut endpoint = Endpoint {
         id: EndpointId::generate(now),
         consumer: consumer?,
         url: url?,
@@ -53,7 +56,10 @@ pub(super) async fn create(
         description: description?,
         status: EndpointStatus::Active,
         created_at: now,
+        authentication: None,
+        server_authentication: None,
     };
+    proofs.apply(&mut endpoint)?;
     let owner = KeyOwner::Endpoint(endpoint.consumer.clone(), endpoint.id);
     let keys = keys?.map(|keys| keys.into_set(owner, None));
     let created = api.directory.create_endpoint(endpoint, keys).await?;
@@ -96,7 +102,7 @@ pub(super) async fn update(
     Input(mut fields): Input,
 ) -> Result<Json<Value>, Problem> {
     let id = visible(&api, &caller, &id)?.id;
-    if fields.has("url") || fields.has("protection") {
+    if fields.has("url") || fields.has("protection") || endpoint_auth::concerned(&fields) {
         caller.require(Scope::ConsumerKeys)?;
     }
     let url = fields.unclearable("url", |value| read::target_url(value, &api.egress));
@@ -104,11 +110,15 @@ pub(super) async fn update(
     let protection = fields.unclearable("protection", read::protection);
     let audience = fields.change("audience", read::audience);
     let description = fields.change("description", read::description);
+    let proofs = Proofs::read(&mut fields, &api.egress, api.clock.now());
     fields.finish()?;
+    let proofs = proofs?.permitted(&caller)?;
     let (url, event_types, protection) = (url?, event_types?, protection?);
     let (audience, description) = (audience?, description?);
     let edit = |endpoint: &mut Endpoint| {
-        endpoint.url = url.unwrap_or_else(|| endpoint.url.clone());
+        if let Some(url) = url {
+            endpoint.move_to(url);
+        }
         endpoint.event_types = event_types.unwrap_or_else(|| endpoint.event_types.clone());
         endpoint.protection = protection.unwrap_or(endpoint.protection);
         if let Some(audience) = audience {
@@ -117,7 +127,7 @@ pub(super) async fn update(
         if let Some(description) = description {
             endpoint.description = description;
         }
-        Ok(())
+        proofs.apply(endpoint)
     };
     let updated = api.directory.update_endpoint(id, edit).await?;
     Ok(Json(shown(&api, &updated)))

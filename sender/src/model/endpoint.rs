@@ -8,6 +8,8 @@ use url::Url;
 use waxseal_envelope::{Audience, EventType};
 use waxseal_keys::Timestamp;
 
+use super::authentication::Authentication;
+use super::server_authentication::ServerAuthentication;
 use crate::id::{ConsumerId, EndpointId};
 
 /// Where a consumer receives.
@@ -32,6 +34,12 @@ pub struct Endpoint {
     pub status: EndpointStatus,
     /// When it was created.
     pub created_at: Timestamp,
+    /// What we show its server beside the token; nothing for most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authentication: Option<Box<Authentication>>,
+    /// What its server must show us beside the usual; nothing for most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_authentication: Option<Box<ServerAuthentication>>,
 }
 
 /// Which event types an endpoint receives, of those that its consumer may see.
@@ -99,6 +107,22 @@ impl Endpoint {
             Subscription::All => true,
             Subscription::Types(types) => types.contains(event_type),
         }
+    }
+
+    /// Lets it receive elsewhere. What was shown to the old server is not shown to the new one: whoever may change a URL
+    /// would else be handed credentials that they never knew. What a server must prove stays: dropping it would trust
+    /// more than before.
+    pub fn move_to(&mut self, url: Url) {
+        if self.url != url {
+            self.url = url;
+            self.authentication = None;
+        }
+    }
+
+    /// Whether a TLS session with its server must be its own, because one of both sides is known in a special way.
+    pub fn needs_own_tls(&self) -> bool {
+        let certificate = self.authentication.as_ref().is_some_and(|shown| shown.client_certificate.is_some());
+        certificate || self.server_authentication.is_some()
     }
 
     /// Whether deliveries are made to it.
