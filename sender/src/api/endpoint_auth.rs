@@ -178,8 +178,11 @@ impl TheirProofs {
 fn fits(endpoint: &Endpoint) -> Result<(), ChangeError> {
     let refused = |field, detail: String| Err(ChangeError::Invalid { field, detail });
     if endpoint.url.scheme() != "https" && endpoint.needs_own_tls() {
-        let field =
-            if endpoint.server_authentication.is_some() { "server_authentication" } else { "authentication.client_certificate" };
+        let field = if endpoint.server_authentication.is_some() {
+            "server_authentication"
+        } else {
+            "authentication.client_certificate"
+        };
         return refused(field, "this needs an https URL: without TLS nothing is proved".to_owned());
     }
     let Some(shown) = &endpoint.authentication else { return Ok(()) };
@@ -192,9 +195,13 @@ fn fits(endpoint: &Endpoint) -> Result<(), ChangeError> {
     if let Some(key) = &shown.api_key
         && shown.headers.contains_key(&key.header)
     {
-        return refused("authentication.headers", format!("`{}` is the header of `api_key` already", key.header));
+        return refused(
+            "authentication.headers",
+            format!("`{}` is the header of `api_key` already", key.header),
+        );
     }
-    let bytes = shown.headers.iter().map(|(name, value)| name.len() + value.reveal().len() + 4).sum::<usize>();
+    let bytes =
+        shown.headers.iter().map(|(name, value)| name.len() + value.reveal().len() + 4).sum::<usize>();
     if bytes > MAX_HEADER_BYTES {
         let detail = format!("expected at most {MAX_HEADER_BYTES} bytes of headers, found {bytes}");
         return refused("authentication.headers", detail);
@@ -212,10 +219,17 @@ fn oauth2(fields: &mut Fields, egress: &Egress, now: Timestamp) -> Result<OAuth2
     let scope = fields.optional("scope", scope);
     let audience = fields.optional("audience", |value| printable(value, MAX_AUDIENCE));
     let ca_certificates = fields.optional("ca_certificates", |value| trusted(value, now));
+    let method = method.inspect_err(|_| {
+        // What else is there depends on it.
+        fields.take("client_secret");
+        fields.take("assertion_audience");
+    });
     let method = method?.unwrap_or_else(|| "client_secret_basic".to_owned());
     let client_authentication = if method == "private_key_jwt" {
         if fields.take("client_secret").is_some() {
-            return Err(fields.refuse("client_secret", "`private_key_jwt` takes none: the sender's own key signs"));
+            return Err(
+                fields.refuse("client_secret", "`private_key_jwt` takes none: the sender's own key signs")
+            );
         }
         let audience = fields.optional("assertion_audience", |value| printable(value, MAX_AUDIENCE));
         let (token_url, audience) = (token_url.as_ref().map_err(|refused| *refused)?, audience?);
@@ -225,10 +239,11 @@ fn oauth2(fields: &mut Fields, egress: &Egress, now: Timestamp) -> Result<OAuth2
         }
         ClientAuthentication::PrivateKeyJwt { audience }
     } else {
+        let client_secret = fields.required("client_secret", |value| printable(value, MAX_SECRET));
         if fields.take("assertion_audience").is_some() {
             return Err(fields.refuse("assertion_audience", "this is for `private_key_jwt` alone"));
         }
-        let client_secret = Secret::new(fields.required("client_secret", |value| printable(value, MAX_SECRET))?);
+        let client_secret = Secret::new(client_secret?);
         match method.as_str() {
             "client_secret_post" => ClientAuthentication::ClientSecretPost { client_secret },
             _ => ClientAuthentication::ClientSecretBasic { client_secret },
@@ -368,7 +383,8 @@ pub(super) fn authentication(shown: &Authentication) -> Value {
     if let Some(oauth2) = &shown.oauth2 {
         let assertion_audience = match &oauth2.client_authentication {
             ClientAuthentication::PrivateKeyJwt { audience } => audience.as_deref(),
-            ClientAuthentication::ClientSecretBasic { .. } | ClientAuthentication::ClientSecretPost { .. } => None,
+            ClientAuthentication::ClientSecretBasic { .. }
+            | ClientAuthentication::ClientSecretPost { .. } => None,
         };
         let shown = json!({
             "token_url": oauth2.token_url,

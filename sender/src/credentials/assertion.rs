@@ -52,8 +52,10 @@ mod tests {
     #[test]
     fn it_says_who_for_whom_and_until_when() {
         let key = generate_signing_key(SignatureAlgorithm::Es256).unwrap();
-        let (one, two) =
-            (sign("us", "https://as.example/token", &key, NOW), sign("us", "https://as.example/token", &key, NOW));
+        let (one, two) = (
+            sign("us", "https://as.example/token", &key, NOW),
+            sign("us", "https://as.example/token", &key, NOW),
+        );
         let read = |token: &str| -> Value {
             serde_json::from_slice(&jws::verify(token.as_bytes(), &key.verifying_key()).unwrap()).unwrap()
         };
@@ -71,7 +73,8 @@ mod tests {
         let assertion = sign(issuer, "acme", &key, NOW).unwrap();
         let opened = Token::parse(assertion.as_bytes(), &Limits::default()).map(|token| match token {
             Token::Signed(signed) => {
-                let expected = Expected::new(Issuer::parse(issuer).unwrap(), Audience::parse("acme").unwrap());
+                let expected =
+                    Expected::new(Issuer::parse(issuer).unwrap(), Audience::parse("acme").unwrap());
                 signed.verify(&key.verifying_key(), &expected, NOW).is_ok()
             }
             Token::Sealed(_) => false,

@@ -15,8 +15,8 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use lru::LruCache;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, SanType, SerialNumber,
 };
 use time::OffsetDateTime;
 use url::Url;
@@ -102,7 +102,10 @@ impl ClientAuthority {
     ///
     /// # Errors
     /// [`AuthorityError`], if it cannot be made.
-    pub async fn certificate_for(&self, consumer: &ConsumerId) -> Result<Arc<CertificateWithKey>, AuthorityError> {
+    pub async fn certificate_for(
+        &self,
+        consumer: &ConsumerId,
+    ) -> Result<Arc<CertificateWithKey>, AuthorityError> {
         let now = self.clock.now();
         if let Some(issued) = self.issued().get(consumer)
             && now.saturating_add(RENEW_BEFORE) < issued.summary.not_after

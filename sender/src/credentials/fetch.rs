@@ -65,7 +65,9 @@ impl FetchTokenError {
             Self::NoSigningKey => Hold::NoSigningKey,
             Self::Tls(_) => Hold::TlsSettings,
             Self::Refused { status: 400..=407 | 409..=428 | 430..=499, .. } => Hold::TokenRefused,
-            Self::Sign | Self::Exchange(_) | Self::Refused { .. } | Self::NotAToken(_) => Hold::TokenUnavailable,
+            Self::Sign | Self::Exchange(_) | Self::Refused { .. } | Self::NotAToken(_) => {
+                Hold::TokenUnavailable
+            }
         }
     }
 }

@@ -4,8 +4,8 @@
 //! for that endpoint alone, each time from its present record; and that where something cannot be had the answer is a
 //! [`Hold`], so that nothing is posted without what the endpoint asked for.
 
-pub mod authority;
 mod assertion;
+pub mod authority;
 mod fetch;
 mod tokens;
 
@@ -73,9 +73,10 @@ impl Credentials {
     pub async fn shown_to(&self, endpoint: &Endpoint) -> Result<Option<Box<Shown>>, Hold> {
         match (&endpoint.authentication, &endpoint.server_authentication) {
             (None, None) => Ok(None),
-            (authentication, _) => {
-                self.put_together(endpoint, authentication.as_deref()).await.map(|shown| Some(Box::new(shown)))
-            }
+            (authentication, _) => self
+                .put_together(endpoint, authentication.as_deref())
+                .await
+                .map(|shown| Some(Box::new(shown))),
         }
     }
 

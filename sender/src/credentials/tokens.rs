@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lru::LruCache;
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
 use waxseal_keys::{Clock, Timestamp};
 
 use super::fetch::{FetchTokenError, Granted, fetch};
@@ -77,12 +77,17 @@ struct State {
 #[derive(Debug)]
 struct Host {
     history: Mutex<HostHistory>,
-    /// Before it is known whether a host answers, no more hear from us than may fail.
-    slots: Semaphore,
+    /// Something was answered, or nobody waits for it any more.
+    answered: Notify,
 }
+
+/// One request that is under way.
+#[derive(Debug)]
+struct Slot<'a>(&'a Host);
 
 #[derive(Debug, Default)]
 struct HostHistory {
+    under_way: usize,
     failed_at: VecDeque<Timestamp>,
     renewed_at: Option<Timestamp>,
 }
@@ -163,18 +168,16 @@ impl Tokens {
     /// Asks, unless the server has to be left alone. To be called by whoever holds the flight.
     async fn ask_if_allowed(&self, endpoint: &Endpoint, client: &Client) {
         let host = self.host(endpoint, client);
-        let Ok(_slot) = host.slots.acquire().await else { return };
         let now = self.clock.now();
         if client.state().rest_until.is_some_and(|until| now < until) {
             return;
         }
         let may_fail = if client.state().failures > 0 { 1 } else { NEW_SETTINGS };
-        if host.history().failures_since(now.saturating_sub(MINUTE)) >= may_fail {
-            return;
-        }
+        let Some(_slot) = host.slot(may_fail, self.clock.as_ref()).await else { return };
         let signer = match client.settings.client_authentication {
             ClientAuthentication::PrivateKeyJwt { .. } => self.signing_keys.active(),
-            ClientAuthentication::ClientSecretBasic { .. } | ClientAuthentication::ClientSecretPost { .. } => None,
+            ClientAuthentication::ClientSecretBasic { .. }
+            | ClientAuthentication::ClientSecretPost { .. } => None,
         };
         let outcome = fetch(&self.egress, &client.settings, signer, now).await;
         let outcome_name = if outcome.is_ok() { "granted" } else { "failed" };
@@ -192,9 +195,7 @@ impl Tokens {
 
     fn host(&self, endpoint: &Endpoint, client: &Client) -> Arc<Host> {
         let name = client.settings.token_url.host_str().unwrap_or_default().to_owned();
-        let new = || {
-            Arc::new(Host { history: Mutex::default(), slots: Semaphore::new(NEW_SETTINGS) })
-        };
+        let new = || Arc::new(Host { history: Mutex::default(), answered: Notify::new() });
         Arc::clone(lock(&self.hosts).get_or_insert((endpoint.consumer.clone(), name), new))
     }
 }
@@ -203,12 +204,36 @@ impl Host {
     fn history(&self) -> MutexGuard<'_, HostHistory> {
         lock(&self.history)
     }
+
+    /// Waits until one more failure would not be too many, counting those under way; `None` if there are too many
+    /// already.
+    async fn slot(&self, may_fail: usize, clock: &dyn Clock) -> Option<Slot<'_>> {
+        loop {
+            let answered = self.answered.notified();
+            tokio::pin!(answered);
+            // From here on nothing that is answered is missed.
+            answered.as_mut().enable();
+            {
+                let mut history = self.history();
+                let begin = clock.now().saturating_sub(MINUTE);
+                history.failed_at.retain(|at| *at > begin);
+                if history.failed_at.len() >= may_fail {
+                    return None;
+                }
+                if history.failed_at.len() + history.under_way < may_fail {
+                    history.under_way += 1;
+                    return Some(Slot(self));
+                }
+            }
+            answered.await;
+        }
+    }
 }
 
-impl HostHistory {
-    fn failures_since(&mut self, begin: Timestamp) -> usize {
-        self.failed_at.retain(|at| *at > begin);
-        self.failed_at.len()
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        self.0.history().under_way -= 1;
+        self.0.answered.notify_waiters();
     }
 }
 

@@ -16,8 +16,8 @@ use serde_json::Value;
 use url::Url;
 use waxseal_keys::{Timestamp, strict_json};
 
-use super::egress::{Access, Egress, session};
 use super::egress::guard::UrlRefused;
+use super::egress::{Access, Egress, session};
 
 /// What a receiver answered.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -93,7 +93,12 @@ impl Egress {
         self.post_bytes(url, token.into(), access).await
     }
 
-    async fn post_bytes(&self, url: &Url, token: Bytes, access: Option<&Access>) -> Result<Answer, PostError> {
+    async fn post_bytes(
+        &self,
+        url: &Url,
+        token: Bytes,
+        access: Option<&Access>,
+    ) -> Result<Answer, PostError> {
         let client = self.client_for(url, access.and_then(Access::client))?;
         let mut request = Request::new(Method::POST, url.clone());
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/secevent+jwt"));

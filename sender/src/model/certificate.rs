@@ -77,7 +77,9 @@ pub enum CertificateRefused {
     #[error("certificate {0} is not valid yet")]
     NotYetValid(usize),
     /// Not a key, an encrypted one, or of a kind that TLS does not use.
-    #[error("expected an unencrypted private key in PEM form (PKCS#8: -----BEGIN PRIVATE KEY-----), for RSA, ECDSA or Ed25519")]
+    #[error(
+        "expected an unencrypted private key in PEM form (PKCS#8: -----BEGIN PRIVATE KEY-----), for RSA, ECDSA or Ed25519"
+    )]
     NotAKey,
     /// A key that belongs to something else.
     #[error("the private key does not belong to the first certificate")]
@@ -215,14 +217,12 @@ fn read_key(pem: &str) -> Result<PrivateKeyDer<'static>, CertificateRefused> {
 /// The common name, or every attribute of the subject. Cut: it was written by a stranger.
 fn subject(certificate: &X509) -> String {
     let name = certificate.subject_name();
-    let text = |entry: &openssl::x509::X509NameEntryRef| {
-        entry.data().to_string().unwrap_or_default()
-    };
+    let text = |entry: &openssl::x509::X509NameEntryRef| entry.data().to_string().unwrap_or_default();
     let common = name.entries_by_nid(Nid::COMMONNAME).next().map(text);
     let whole = || {
-        let entries = name.entries().map(|entry| {
-            format!("{}={}", entry.object().nid().short_name().unwrap_or("?"), text(entry))
-        });
+        let entries = name
+            .entries()
+            .map(|entry| format!("{}={}", entry.object().nid().short_name().unwrap_or("?"), text(entry)));
         entries.collect::<Vec<_>>().join(", ")
     };
     let shown = common.unwrap_or_else(whole);

@@ -121,7 +121,8 @@ impl Endpoint {
 
     /// Whether a TLS session with its server must be its own, because one of both sides is known in a special way.
     pub fn needs_own_tls(&self) -> bool {
-        let certificate = self.authentication.as_ref().is_some_and(|shown| shown.client_certificate.is_some());
+        let certificate =
+            self.authentication.as_ref().is_some_and(|shown| shown.client_certificate.is_some());
         certificate || self.server_authentication.is_some()
     }
 

@@ -29,7 +29,9 @@ pub struct Pin([u8; 32]);
 
 /// A text that is no pin.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("expected `sha256/` and the base64 of 32 bytes, as `sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=`")]
+#[error(
+    "expected `sha256/` and the base64 of 32 bytes, as `sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=`"
+)]
 pub struct PinMalformed;
 
 impl ServerAuthentication {

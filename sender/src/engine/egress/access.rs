@@ -50,6 +50,9 @@ impl Access {
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
-        f.debug_struct("Access").field("headers", &names).field("own_session", &self.client.is_some()).finish()
+        f.debug_struct("Access")
+            .field("headers", &names)
+            .field("own_session", &self.client.is_some())
+            .finish()
     }
 }

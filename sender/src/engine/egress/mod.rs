@@ -160,7 +160,8 @@ impl Egress {
             .timeout(timeout.min(self.total_timeout));
         let mut headers = HeaderMap::new();
         access.add_to(&mut headers);
-        HttpResponse::read(request.headers(headers).body(form).send().await.map_err(fetch_error)?, max_bytes).await
+        HttpResponse::read(request.headers(headers).body(form).send().await.map_err(fetch_error)?, max_bytes)
+            .await
     }
 
     async fn fetch(

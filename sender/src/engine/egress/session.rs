@@ -14,8 +14,8 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs::default_provider};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
-    SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError,
+    RootCertStore, SignatureScheme,
 };
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
@@ -34,7 +34,8 @@ pub(super) fn config(
     shown: Option<&CertificateWithKey>,
 ) -> Result<ClientConfig, EgressError> {
     let provider = Arc::new(default_provider());
-    let usual = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider)).build();
+    let usual =
+        WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider)).build();
     let usual = usual.map_err(|_| EgressError::Roots)?;
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
     let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(EgressError::Tls)?;
@@ -159,8 +160,12 @@ pub(crate) fn code(error: &Error) -> &'static str {
         Error::InvalidCertificate(reason) => match reason {
             CertificateError::Other(other) if other.0.is::<PinMismatch>() => "post.tls_pin",
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => "post.tls_expired",
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "post.tls_not_yet_valid",
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => "post.tls_name",
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "post.tls_not_yet_valid"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "post.tls_name"
+            }
             CertificateError::UnknownIssuer => "post.tls_unknown_issuer",
             _ => "post.tls_certificate",
         },

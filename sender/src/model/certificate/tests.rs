@@ -23,7 +23,8 @@ fn a_certificate_is_described_as_people_know_it() {
     let read = CertificateWithKey::parse(&pem, &key, NOW).unwrap();
     assert_eq!(read.summary.subject, "client.example");
     assert_eq!(read.summary.not_after, Timestamp::from_seconds(1_798_761_600)); // 2027-01-01T00:00:00Z
-    let openssl = X509::from_pem(pem.as_bytes()).unwrap().digest(openssl::hash::MessageDigest::sha256()).unwrap();
+    let openssl =
+        X509::from_pem(pem.as_bytes()).unwrap().digest(openssl::hash::MessageDigest::sha256()).unwrap();
     let expected: String = openssl.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(read.summary.fingerprint_sha256, expected);
     let shown = format!("{read:?}");
@@ -42,7 +43,8 @@ fn keys_of_every_form_are_taken_if_they_belong_to_the_certificate() {
     for key in [&pkcs1, &pkcs8] {
         assert!(CertificateWithKey::parse(&pem, key, NOW).is_ok());
     }
-    let locked = pkey.private_key_to_pem_pkcs8_passphrase(openssl::symm::Cipher::aes_256_cbc(), b"x").unwrap();
+    let locked =
+        pkey.private_key_to_pem_pkcs8_passphrase(openssl::symm::Cipher::aes_256_cbc(), b"x").unwrap();
     let locked = String::from_utf8(locked).unwrap();
     let (_, other) = made(2026, 2027);
     for (key, refused) in [
@@ -62,12 +64,18 @@ fn certificates_out_of_their_time_or_beside_a_key_are_refused() {
     let (over, over_key) = made(2020, 2026);
     let (early, early_key) = made(2027, 2028);
     assert_eq!(CertificateWithKey::parse(&over, &over_key, NOW).unwrap_err(), CertificateRefused::Expired(0));
-    assert_eq!(CertificateWithKey::parse(&early, &early_key, NOW).unwrap_err(), CertificateRefused::NotYetValid(0));
+    assert_eq!(
+        CertificateWithKey::parse(&early, &early_key, NOW).unwrap_err(),
+        CertificateRefused::NotYetValid(0)
+    );
     for (pem, refused) in [
         (format!("{good}{over}"), CertificateRefused::Expired(1)),
         (format!("{good}{key}"), CertificateRefused::PrivateKey),
         (String::new(), CertificateRefused::NotCertificates),
-        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned(), CertificateRefused::NotCertificates),
+        (
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned(),
+            CertificateRefused::NotCertificates,
+        ),
         ("-----BEGIN CERTIFICATE-----\n!\n".to_owned(), CertificateRefused::NotCertificates),
         (good.repeat(17), CertificateRefused::TooMuch),
     ] {
