@@ -31,6 +31,10 @@ setup_toolchain() {
         say "Python 3 with venv is needed: two of the interoperability libraries are Python."
         missing+=(python3 python3-venv)
     fi
+    if ! [ -x /usr/sbin/nginx ] && ! command -v nginx >/dev/null; then
+        say "nginx is needed: endpoints that ask for client certificates are tested with it."
+        missing+=(nginx-light)
+    fi
     if [ ${#missing[@]} -gt 0 ]; then
         install_debian "${missing[@]}"
     fi

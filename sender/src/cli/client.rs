@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
 use clap::Args;
 use reqwest::{Client, Method};
 use serde_json::Value;
@@ -104,6 +105,12 @@ impl Api {
         self.call(Method::GET, path, query, None, None).await
     }
 
+    /// Reads what is not JSON.
+    pub async fn get_text(&self, path: &[&str]) -> Result<String, CliError> {
+        let bytes = self.exchange(Method::GET, path, &[], None, None).await?;
+        String::from_utf8(bytes.to_vec()).map_err(|error| CliError::failed("the answer is not text", error))
+    }
+
     /// Creates, or makes something happen.
     pub async fn post(&self, path: &[&str], body: Option<Value>) -> Result<Value, CliError> {
         self.call(Method::POST, path, &[], body.map(|body| body.to_string()), None).await
@@ -142,6 +149,18 @@ impl Api {
         body: Option<String>,
         idempotency_key: Option<&str>,
     ) -> Result<Value, CliError> {
+        let bytes = self.exchange(method, path, query, body, idempotency_key).await?;
+        Ok(parsed(&bytes))
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: Option<String>,
+        idempotency_key: Option<&str>,
+    ) -> Result<Bytes, CliError> {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().push("v1").extend(path);
@@ -159,13 +178,12 @@ impl Api {
         let response = request.send().await.map_err(|error| CliError::unreachable(&self.base, error))?;
         let status = response.status();
         let bytes = response.bytes().await.map_err(|error| CliError::unreachable(&self.base, error))?;
-        let value = if bytes.is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_slice(&bytes).unwrap_or(Value::Null)
-        };
-        if status.is_success() { Ok(value) } else { Err(CliError::refused(status.as_u16(), value)) }
+        if status.is_success() { Ok(bytes) } else { Err(CliError::refused(status.as_u16(), parsed(&bytes))) }
     }
+}
+
+fn parsed(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes).unwrap_or(Value::Null)
 }
 
 const TIMEOUT: Duration = Duration::from_secs(30);
