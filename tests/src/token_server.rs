@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -19,6 +19,7 @@ use josekit::jwt;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use url::form_urlencoded;
+use waxseal_keys::{Clock, SystemClock, Timestamp};
 
 /// How its one client must prove itself.
 #[derive(Clone, Debug)]
@@ -46,7 +47,7 @@ struct Shared {
 struct Inside {
     lifetime: Duration,
     fetches: Vec<StatusCode>,
-    good_until: HashMap<String, Instant>,
+    good_until: HashMap<String, Timestamp>,
     assertions: HashSet<String>,
     /// What came to the resource: the token that opened it, or the one that did not.
     taken: Vec<String>,
@@ -156,9 +157,8 @@ impl Shared {
         let key: Option<&Jwk> = set.get(&kid).into_iter().next();
         let Some(verifier) = key.and_then(|key| ES256.verifier_from_jwk(key).ok()) else { return false };
         let Ok((payload, _)) = jwt::decode_with_verifier(assertion, &verifier) else { return false };
-        let now = SystemTime::now();
-        let expires = payload.expires_at();
-        let lives = expires.is_some_and(|at| at > now && at <= now + Duration::from_secs(61));
+        let (now, expires) = (SystemClock.now().as_seconds(), payload.claim("exp").and_then(Value::as_i64));
+        let lives = expires.is_some_and(|at| at > now && at <= now + 60);
         let audience = payload.audience() == Some(vec![self.token_url.as_str()]);
         let (iss, sub) = (payload.issuer(), payload.subject());
         let fresh = payload.jwt_id().is_some_and(|id| self.inside().assertions.insert(id.to_owned()));
@@ -182,7 +182,7 @@ async fn token(
     }
     let token = format!("token-{}", inside.fetches.len());
     let lifetime = inside.lifetime;
-    inside.good_until.insert(token.clone(), Instant::now() + lifetime);
+    inside.good_until.insert(token.clone(), SystemClock.now().saturating_add(lifetime));
     (status, Json(json!({ "access_token": token, "token_type": "Bearer", "expires_in": lifetime.as_secs() })))
 }
 
@@ -190,7 +190,7 @@ async fn resource(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Stat
     let shown = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let token = shown.strip_prefix("Bearer ").unwrap_or_default().to_owned();
     let mut inside = shared.inside();
-    let good = inside.good_until.get(&token).is_some_and(|until| Instant::now() < *until);
+    let good = inside.good_until.get(&token).is_some_and(|until| SystemClock.now() < *until);
     if good {
         inside.taken.push(token);
         StatusCode::ACCEPTED

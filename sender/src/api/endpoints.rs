@@ -30,6 +30,7 @@ pub(super) async fn create(
     if fields.has("encryption_keys") || endpoint_auth::concerned(&fields) {
         caller.require(Scope::ConsumerKeys)?;
     }
+    let sensitive = endpoint_auth::sensitive(&fields);
     let now = api.clock.now();
     let consumer = consumer(&caller, &mut fields);
     let url = fields.required("url", |value| read::target_url(value, &api.egress));
@@ -63,6 +64,7 @@ pub(super) async fn create(
     let owner = KeyOwner::Endpoint(endpoint.consumer.clone(), endpoint.id);
     let keys = keys?.map(|keys| keys.into_set(owner, None));
     let created = api.directory.create_endpoint(endpoint, keys).await?;
+    endpoint_auth::record(&caller, &created, &sensitive);
     Ok((StatusCode::CREATED, Json(show::endpoint(&created, None))).into_response())
 }
 
@@ -105,6 +107,7 @@ pub(super) async fn update(
     if fields.has("url") || fields.has("protection") || endpoint_auth::concerned(&fields) {
         caller.require(Scope::ConsumerKeys)?;
     }
+    let sensitive = endpoint_auth::sensitive(&fields);
     let url = fields.unclearable("url", |value| read::target_url(value, &api.egress));
     let event_types = subscription(&mut fields);
     let protection = fields.unclearable("protection", read::protection);
@@ -130,6 +133,7 @@ pub(super) async fn update(
         proofs.apply(endpoint)
     };
     let updated = api.directory.update_endpoint(id, edit).await?;
+    endpoint_auth::record(&caller, &updated, &sensitive);
     Ok(Json(shown(&api, &updated)))
 }
 

@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn what_does_not_go_together_is_refused() {
         for arguments in [
-            &["--api-key-header", "x"] as &[_],
+            &["--api-key-header", "x"][..],
             &["--basic-user", "u"],
             &["--oauth2-client-id", "x"],
             &["--client-key-file", "x"],

@@ -131,7 +131,7 @@ impl Credentials {
                 Hold::NoClientCertificate
             }),
             ClientCertificate::Uploaded(given) if given.summary.not_after > self.clock.now() => {
-                Ok(Arc::new(CertificateWithKey::clone(given)))
+                Ok(Arc::clone(given))
             }
             ClientCertificate::Uploaded(_) => Err(Hold::ClientCertificateExpired),
         }

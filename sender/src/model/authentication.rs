@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
 use serde::{Deserialize, Serialize};
@@ -105,7 +106,7 @@ pub enum ClientCertificate {
     /// Made by the sender's own authority for the endpoint's consumer, and renewed by it.
     Own,
     /// Given with its key.
-    Uploaded(Box<CertificateWithKey>),
+    Uploaded(Arc<CertificateWithKey>),
 }
 
 impl Authentication {

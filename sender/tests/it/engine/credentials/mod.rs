@@ -1,174 +1,23 @@
 //! What endpoints are shown beside the token, on the wire; and tokens of authorization servers, as the clock goes.
 
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+mod world;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode};
-use tokio::sync::mpsc;
 use tokio::time::timeout;
-use waxseal_keys::ManualClock;
-use waxseal_sender::engine::EngineHandle;
 use waxseal_sender::engine::hold::Hold;
-use waxseal_sender::id::EndpointId;
 use waxseal_sender::model::authentication::{
-    ApiKey, Authentication, Basic, Bearer, ClientAuthentication, OAuth2,
+    ApiKey, Authentication, Basic, Bearer, ClientAuthentication, ClientCertificate,
 };
+use waxseal_sender::model::certificate::CertificateWithKey;
 use waxseal_sender::model::delivery::DeliveryState;
 use waxseal_sender::model::endpoint::Protection;
 use waxseal_sender::model::secret::Secret;
 
-use super::support::{PATIENCE, Sender, noon, until};
-
-/// An endpoint that tells which headers it got, and takes a delivery if its `authorization` is one that it likes.
-struct Hearing {
-    url: String,
-    heard: mpsc::UnboundedReceiver<HeaderMap>,
-    likes: Arc<Mutex<Option<String>>>,
-}
-
-type Ear = (mpsc::UnboundedSender<HeaderMap>, Arc<Mutex<Option<String>>>);
-
-impl Hearing {
-    async fn start() -> Self {
-        let (tell, heard) = mpsc::unbounded_channel();
-        let likes = Arc::<Mutex<Option<String>>>::default();
-        let answer = async |State((tell, likes)): State<Ear>, headers: HeaderMap| {
-            let shown = headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
-            let _ = tell.send(headers);
-            let liked = likes.lock().unwrap().clone().is_none_or(|liked| Some(liked) == shown);
-            if liked { StatusCode::ACCEPTED } else { StatusCode::UNAUTHORIZED }
-        };
-        let url = serve(Router::new().fallback(answer).with_state((tell, Arc::clone(&likes)))).await;
-        Self { url, heard, likes }
-    }
-
-    fn like(&self, authorization: &str) {
-        *self.likes.lock().unwrap() = Some(authorization.to_owned());
-    }
-
-    async fn next(&mut self) -> HeaderMap {
-        timeout(PATIENCE, self.heard.recv()).await.expect("a delivery in time").unwrap()
-    }
-
-    async fn next_authorization(&mut self) -> String {
-        self.next().await["authorization"].to_str().unwrap().to_owned()
-    }
-}
-
-/// An authorization server that gives `t1`, `t2`, … for an hour each.
-struct TokenServer {
-    url: String,
-    asked: Arc<AtomicUsize>,
-    status: Arc<AtomicU16>,
-    seen: Arc<Mutex<Vec<(Option<String>, String)>>>,
-}
-
-#[derive(Clone)]
-struct TokenState {
-    asked: Arc<AtomicUsize>,
-    status: Arc<AtomicU16>,
-    seen: Arc<Mutex<Vec<(Option<String>, String)>>>,
-}
-
-impl TokenServer {
-    async fn start() -> Self {
-        let state =
-            TokenState { asked: Arc::default(), status: Arc::new(AtomicU16::new(200)), seen: Arc::default() };
-        let url = serve(Router::new().fallback(give).with_state(state.clone())).await;
-        Self { url, asked: state.asked, status: state.status, seen: state.seen }
-    }
-
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
-    }
-
-    fn answer(&self, status: u16) {
-        self.status.store(status, Ordering::SeqCst);
-    }
-
-    fn client(&self) -> Authentication {
-        self.client_by(ClientAuthentication::ClientSecretPost { client_secret: Secret::new("s&c") })
-    }
-
-    fn client_by(&self, client_authentication: ClientAuthentication) -> Authentication {
-        let oauth2 = OAuth2 {
-            token_url: self.url.parse().unwrap(),
-            client_id: "us".to_owned(),
-            client_authentication,
-            scope: Some("a b".to_owned()),
-            audience: Some("https://api.example".to_owned()),
-            ca_certificates: None,
-        };
-        Authentication { oauth2: Some(oauth2), ..Authentication::default() }
-    }
-}
-
-async fn give(State(state): State<TokenState>, headers: HeaderMap, form: String) -> Response {
-    let number = state.asked.fetch_add(1, Ordering::SeqCst) + 1;
-    let authorization = headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
-    state.seen.lock().unwrap().push((authorization, form));
-    // Long enough for others to come meanwhile.
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    let status = StatusCode::from_u16(state.status.load(Ordering::SeqCst)).unwrap();
-    let body = match status {
-        StatusCode::OK => {
-            format!(r#"{{"access_token":"t{number}","token_type":"Bearer","expires_in":3600}}"#)
-        }
-        _ => r#"{"error":"invalid_client"}"#.to_owned(),
-    };
-    (status, [("content-type", "application/json")], body).into_response()
-}
-
-async fn serve(router: Router) -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/x", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    url
-}
-
-/// A sender whose clock the test moves, with an endpoint that wants to be shown this.
-struct World {
-    sender: Sender,
-    clock: Arc<ManualClock>,
-    engine: EngineHandle,
-    endpoint: EndpointId,
-}
-
-impl World {
-    async fn new(url: &str, shown: Authentication) -> Self {
-        let clock = Arc::new(ManualClock::new(noon()));
-        let sender = Sender::with_clock(clock.clone()).await;
-        let endpoint = sender.endpoint("acme", url, Protection::Signed).await;
-        show(&sender, endpoint, shown).await;
-        let engine = sender.start();
-        Self { sender, clock, engine, endpoint }
-    }
-
-    async fn publish(&self) -> waxseal_sender::publish::Published {
-        self.sender.publish(Some(&self.engine), "acme", "1").await
-    }
-
-    fn pass(&self, time: Duration) {
-        self.clock.advance(time);
-        self.engine.wake(self.endpoint);
-    }
-
-    async fn until_held(&self) -> Hold {
-        until(async || self.engine.holds().first().map(|(_, hold)| *hold)).await
-    }
-}
-
-async fn show(sender: &Sender, endpoint: EndpointId, shown: Authentication) {
-    let edit = |endpoint: &mut waxseal_sender::model::endpoint::Endpoint| {
-        endpoint.authentication = Some(Box::new(shown));
-        Ok(())
-    };
-    sender.parts.directory.update_endpoint(endpoint, edit).await.unwrap();
-}
+use self::world::{Hearing, TokenServer, World, add_endpoint, serve, show};
+use super::support::{noon, until};
 
 #[tokio::test]
 async fn an_endpoint_is_shown_what_it_asked_for_and_another_is_not() {
@@ -221,7 +70,7 @@ async fn the_client_proves_itself_as_the_endpoint_says() {
     world.publish().await;
     assert_eq!(hearing.next_authorization().await, "Bearer t3");
 
-    let seen = tokens.seen.lock().unwrap().clone();
+    let seen = tokens.state.seen.lock().unwrap().clone();
     let common = "grant_type=client_credentials&scope=a+b&audience=https%3A%2F%2Fapi.example";
     assert_eq!(seen[0], (None, format!("{common}&client_id=us&client_secret=s%26c")));
     assert_eq!(seen[1], (Some("Basic dXM6cyUyNmM=".to_owned()), common.to_owned()));
@@ -403,13 +252,39 @@ async fn many_endpoints_at_a_dead_server_make_no_flood() {
     assert!(tokens.asked() <= 5, "{} requests", tokens.asked());
 }
 
-/// Another endpoint of `acme`.
-async fn add_endpoint(sender: &Sender, url: &str) -> EndpointId {
-    let directory = &sender.parts.directory;
-    let first = directory.endpoints(None, None, 1).remove(0);
-    let mut endpoint = waxseal_sender::model::endpoint::Endpoint::clone(&first);
-    endpoint.id = EndpointId::generate(sender.parts.clock.now());
-    endpoint.url = url.parse().unwrap();
-    endpoint.authentication = None;
-    directory.create_endpoint(endpoint, None).await.unwrap().id
+#[tokio::test]
+async fn a_token_url_is_guarded_and_its_answer_bounded() {
+    let hearing = Hearing::start().await;
+    let inside = tokio::net::TcpListener::bind("[::1]:0").await.unwrap();
+    let too_long = serve(Router::new().fallback(|| async {
+        format!(r#"{{"access_token":"t","token_type":"bearer","x":"{}"}}"#, "a".repeat(64 * 1024))
+    }));
+    for url in [format!("http://{}/t", inside.local_addr().unwrap()), too_long.await] {
+        let mut shown = TokenServer::start().await.client();
+        shown.oauth2.as_mut().unwrap().token_url = url.parse().unwrap();
+        let world = World::new(&hearing.url, shown).await;
+        world.publish().await;
+        assert_eq!(world.until_held().await, Hold::TokenUnavailable, "{url}");
+    }
+    let connected = timeout(Duration::from_millis(50), inside.accept()).await;
+    assert!(connected.is_err(), "an address that is not allowed was connected to");
+}
+
+#[tokio::test]
+async fn an_uploaded_certificate_that_has_expired_holds_the_endpoint() {
+    let hearing = Hearing::start().await;
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    (params.not_before, params.not_after) =
+        (rcgen::date_time_ymd(2026, 1, 1), rcgen::date_time_ymd(2027, 1, 1));
+    let key = rcgen::KeyPair::generate().unwrap();
+    let pem = params.self_signed(&key).unwrap().pem();
+    let certificate = CertificateWithKey::parse(&pem, &key.serialize_pem(), noon()).unwrap();
+    let shown = Authentication {
+        client_certificate: Some(ClientCertificate::Uploaded(Arc::new(certificate))),
+        ..Authentication::default()
+    };
+    let world = World::new(&hearing.url, shown).await;
+    world.clock.advance(Duration::from_secs(60 * 24 * 60 * 60));
+    world.publish().await;
+    assert_eq!(world.until_held().await, Hold::ClientCertificateExpired);
 }
