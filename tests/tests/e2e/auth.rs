@@ -268,7 +268,7 @@ async fn an_authorization_server_under_a_private_root_is_trusted_if_it_is_named(
     register(api, "acme").await;
     let server = TokenServer::start(Proof::SecretPost("s".to_owned()), HOUR).await;
     let pki = Pki::new();
-    let proxy = format!("location / {{ proxy_pass {}; }}", server.token_url());
+    let proxy = format!("location = /hooks {{ proxy_pass {}; }}", server.token_url());
     let nginx = Nginx::start(&pki, &[], &[&proxy]);
     let mut behind = client(&server, "client_secret_post", Some("s"));
     behind["authentication"]["oauth2"]["token_url"] = nginx.url(0).into();
