@@ -145,3 +145,31 @@ impl fmt::Debug for Endpoint {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::authentication::Bearer;
+    use crate::model::secret::Secret;
+
+    #[test]
+    fn a_record_from_before_there_was_authentication_is_read() {
+        let old = r#"{"id":"ep_01a1c4b8000070008000000000000000","consumer":"acme","url":"https://a.example/h?key=1",
+            "event_types":"all","audience":null,"protection":"signed","description":null,
+            "status":{"state":"active"},"created_at":1795293598000}"#;
+        let mut endpoint: Endpoint = serde_json::from_str(old).unwrap();
+        assert_eq!((&endpoint.authentication, &endpoint.server_authentication), (&None, &None));
+        assert!(!endpoint.needs_own_tls());
+        let written = serde_json::to_string(&endpoint).unwrap();
+        assert!(!written.contains("authentication"), "{written}");
+
+        let bearer = Some(Bearer { token: Secret::new("hunter2") });
+        endpoint.authentication = Some(Box::new(Authentication { bearer, ..Authentication::default() }));
+        assert!(!format!("{endpoint:?}").contains("hunter2") && !format!("{endpoint:?}").contains("key=1"));
+        let url = endpoint.url.clone();
+        endpoint.move_to(url);
+        assert!(endpoint.authentication.is_some());
+        endpoint.move_to(Url::parse("https://b.example/").unwrap());
+        assert!(endpoint.authentication.is_none());
+    }
+}
