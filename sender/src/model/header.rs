@@ -1,7 +1,7 @@
 //! Header fields that an endpoint asks us to send: which names, which values.
 //!
-//! Guarantees that a [`HeaderName`] here is none that belongs to HTTP itself, to us, or to whoever stands between us
-//! and the endpoint, and that a [`HeaderText`] cannot end its own line.
+//! Guarantees that a name that passed is none that belongs to HTTP itself, to us, or to whoever stands between us and
+//! the endpoint, and that a value that passed cannot end its own line.
 
 use http::header::{HeaderName, HeaderValue};
 
