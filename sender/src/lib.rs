@@ -31,12 +31,13 @@
 //! ```
 //!
 //! [`directory`] is all that is configured, [`store`] where everything is kept, [`signing_keys`] and
-//! [`consumer_keys`] are our keys and theirs, [`engine`] makes the deliveries, [`api`] is the way in.
+//! [`consumer_keys`] are our keys and theirs, [`credentials`] what endpoints are shown beside the token, [`engine`] makes the deliveries, [`api`] is the way in.
 
 pub mod api;
 pub mod cli;
 pub mod config;
 pub mod consumer_keys;
+pub mod credentials;
 pub mod data_keys;
 pub mod descriptors;
 pub mod directory;

@@ -19,6 +19,8 @@ use waxseal_keys::SignatureAlgorithm;
 use crate::api::{self, ApiParts};
 use crate::config::Config;
 use crate::consumer_keys::ConsumerKeys;
+use crate::credentials::Credentials;
+use crate::credentials::authority::ClientAuthority;
 use crate::data_keys::{DataKeyError, DataKeys};
 use crate::directory::{ChangeError, Directory};
 use crate::engine::egress::guard::PlainHttp;
@@ -52,6 +54,7 @@ pub struct Sender {
     directory: Arc<Directory>,
     data_keys: Arc<DataKeys>,
     consumer_keys: Arc<ConsumerKeys>,
+    client_authority: Arc<ClientAuthority>,
     signing_keys: Arc<SigningKeys>,
     egress: Arc<Egress>,
     engine: EngineHandle,
@@ -148,7 +151,19 @@ impl Sender {
             Arc::<Egress>::clone(&egress),
             Arc::clone(&clock),
         ));
+        let client_authority = Arc::new(ClientAuthority::new(
+            Arc::clone(&directory),
+            settings.issuer.clone(),
+            Arc::clone(&clock),
+        ));
+        let credentials = Arc::new(Credentials::new(
+            Arc::clone(&egress),
+            Arc::clone(&signing_keys),
+            Arc::clone(&client_authority),
+            Arc::clone(&clock),
+        ));
         let engine = Engine::start(EngineParts {
+            credentials,
             store: Arc::clone(&store),
             directory: Arc::clone(&directory),
             data_keys: Arc::clone(&data_keys),
@@ -174,6 +189,7 @@ impl Sender {
             directory,
             data_keys,
             consumer_keys,
+            client_authority,
             signing_keys,
             egress,
             engine,
@@ -194,6 +210,7 @@ impl Sender {
             data_keys: Arc::clone(&self.data_keys),
             publisher: self.publisher.clone(),
             consumer_keys: Arc::clone(&self.consumer_keys),
+            client_authority: Arc::clone(&self.client_authority),
             signing_keys: Arc::clone(&self.signing_keys),
             egress: Arc::clone(&self.egress),
             engine: Arc::new(self.engine.clone()),

@@ -35,6 +35,10 @@ setup_toolchain() {
         say "Redis is needed: the replay guard in Redis is tested against a real server."
         missing+=(redis-server)
     fi
+    if ! [ -x /usr/sbin/nginx ] && ! command -v nginx >/dev/null; then
+        say "nginx is needed: endpoints that ask for client certificates are tested with it."
+        missing+=(nginx-light)
+    fi
     if [ ${#missing[@]} -gt 0 ]; then
         install_debian "${missing[@]}"
     fi

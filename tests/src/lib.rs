@@ -2,9 +2,11 @@
 
 pub mod api;
 pub mod consumer;
+pub mod nginx;
 pub mod pki;
 pub mod process;
 pub mod sender;
 pub mod sink;
 pub mod store_model;
 pub mod store_suite;
+pub mod token_server;

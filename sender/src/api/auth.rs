@@ -128,6 +128,11 @@ impl Caller {
         }
     }
 
+    /// Which token it is: for records of who did what.
+    pub(super) fn token_id(&self) -> TokenId {
+        self.token.id
+    }
+
     /// Whether the token has this scope.
     pub(super) fn has(&self, scope: Scope) -> bool {
         self.token.scopes.contains(&scope) || self.token.scopes.contains(&Scope::Admin)

@@ -12,6 +12,7 @@ use waxseal_envelope::{Audience, EventType};
 
 use super::auth::{Allowed, ToManage, ToRead};
 use super::encryption_keys::{self, NewKeys};
+use super::endpoint_auth::{self, Proofs};
 use super::input::{Fields, Refused, Wrong};
 use super::problem::Problem;
 use super::request::{Input, Name, NoInput, NoQuery, Query};
@@ -26,10 +27,12 @@ pub(super) async fn create(
     caller: Allowed<ToManage>,
     Input(mut fields): Input,
 ) -> Result<Response, Problem> {
-    if fields.has("encryption_keys") || fields.has("audience") || fields.text_is("protection", "signed") {
+    let detour = fields.has("audience") || fields.text_is("protection", "signed");
+    if detour || fields.has("encryption_keys") || endpoint_auth::concerned(&fields) {
         // Whoever may not change protection or keys must not go around them with an endpoint more.
         caller.require(Scope::ConsumerKeys)?;
     }
+    let sensitive = endpoint_auth::sensitive(&fields);
     let now = api.clock.now();
     let consumer = consumer(&caller, &mut fields);
     let url = fields.required("url", |value| read::target_url(value, &api.egress));
@@ -38,13 +41,15 @@ pub(super) async fn create(
     let audience = fields.optional("audience", |value| audience(&caller, value));
     let description = fields.optional("description", read::description);
     let keys = fields.object("encryption_keys", |keys| NewKeys::read(keys, &api.egress, now));
+    let proofs = Proofs::read(&mut fields, &api.egress, now);
     let event_types = match event_types {
         Ok(None) => Err(fields.refuse("event_types", "this field is required, as an array")),
         Ok(Some(event_types)) => Ok(event_types),
         Err(refused) => Err(refused),
     };
     fields.finish()?;
-    let endpoint = Endpoint {
+    let proofs = proofs?.permitted(&caller)?;
+    let mut endpoint = Endpoint {
         id: EndpointId::generate(now),
         consumer: consumer?,
         url: url?,
@@ -54,7 +59,10 @@ pub(super) async fn create(
         description: description?,
         status: EndpointStatus::Active,
         created_at: now,
+        authentication: None,
+        server_authentication: None,
     };
+    proofs.apply(&mut endpoint)?;
     let owner = KeyOwner::Endpoint(endpoint.consumer.clone(), endpoint.id);
     let keys = keys?.map(|keys| keys.into_set(owner.clone(), None));
     let has_keys = keys.is_some();
@@ -62,6 +70,7 @@ pub(super) async fn create(
     if has_keys {
         encryption_keys::look_up(&api, owner);
     }
+    endpoint_auth::record(&caller, &created, &sensitive);
     Ok((StatusCode::CREATED, Json(show::endpoint(&created, None))).into_response())
 }
 
@@ -101,19 +110,25 @@ pub(super) async fn update(
     Input(mut fields): Input,
 ) -> Result<Json<Value>, Problem> {
     let id = visible(&api, &caller, &id)?.id;
-    if fields.has("url") || fields.has("protection") || fields.has("audience") {
+    let named = ["url", "protection", "audience"].iter().any(|name| fields.has(name));
+    if named || endpoint_auth::concerned(&fields) {
         caller.require(Scope::ConsumerKeys)?;
     }
+    let sensitive = endpoint_auth::sensitive(&fields);
     let url = fields.unclearable("url", |value| read::target_url(value, &api.egress));
     let event_types = subscription(&mut fields);
     let protection = fields.unclearable("protection", read::protection);
     let audience = fields.change("audience", |value| audience(&caller, value));
     let description = fields.change("description", read::description);
+    let proofs = Proofs::read(&mut fields, &api.egress, api.clock.now());
     fields.finish()?;
+    let proofs = proofs?.permitted(&caller)?;
     let (url, event_types, protection) = (url?, event_types?, protection?);
     let (audience, description) = (audience?, description?);
     let edit = |endpoint: &mut Endpoint| {
-        endpoint.url = url.unwrap_or_else(|| endpoint.url.clone());
+        if let Some(url) = url {
+            endpoint.move_to(url);
+        }
         endpoint.event_types = event_types.unwrap_or_else(|| endpoint.event_types.clone());
         endpoint.protection = protection.unwrap_or(endpoint.protection);
         if let Some(audience) = audience {
@@ -122,9 +137,10 @@ pub(super) async fn update(
         if let Some(description) = description {
             endpoint.description = description;
         }
-        Ok(())
+        proofs.apply(endpoint)
     };
     let updated = api.directory.update_endpoint(id, edit).await?;
+    endpoint_auth::record(&caller, &updated, &sensitive);
     Ok(Json(shown(&api, &updated)))
 }
 

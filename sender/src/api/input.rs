@@ -172,6 +172,22 @@ impl Fields {
         }
     }
 
+    /// As [`Fields::change`], for an object within.
+    pub(super) fn change_object<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&mut Self) -> Result<T, Refused>,
+    ) -> Result<Option<Option<T>>, Refused> {
+        match self.members.get(name) {
+            Some(Value::Null) => {
+                self.take(name);
+                Ok(Some(None))
+            }
+            Some(_) => self.object(name, read).map(Some),
+            None => self.object(name, read).map(|_| None),
+        }
+    }
+
     /// Whether the member is there at all and not read yet.
     pub(super) fn has(&self, name: &str) -> bool {
         self.members.contains_key(name)

@@ -7,9 +7,11 @@
 //! content nor tokens nor URLs are logged.
 
 pub mod auth;
+mod client_ca;
 mod consumers;
 mod deliveries;
 mod encryption_keys;
+mod endpoint_auth;
 mod endpoints;
 mod event_types;
 mod events;
@@ -44,6 +46,7 @@ use self::encryption_keys::{OfConsumer, OfEndpoint};
 use self::guard::RequestIds;
 use self::problem::Problem;
 use crate::consumer_keys::ConsumerKeys;
+use crate::credentials::authority::ClientAuthority;
 use crate::data_keys::DataKeys;
 use crate::directory::Directory;
 use crate::engine::EngineHandle;
@@ -79,6 +82,8 @@ pub struct ApiParts {
     pub publisher: Publisher,
     /// Fetches the keys of consumers.
     pub consumer_keys: Arc<ConsumerKeys>,
+    /// The sender's own certificate authority.
+    pub client_authority: Arc<ClientAuthority>,
     /// The sender's own keys.
     pub signing_keys: Arc<SigningKeys>,
     /// Says which URLs may be called.
@@ -164,6 +169,7 @@ fn flow() -> Router<Api> {
 
 fn administration() -> Router<Api> {
     Router::new()
+        .route("/v1/client-ca", get(client_ca::get))
         .route("/v1/signing-keys", get(signing_keys::list))
         .route("/v1/signing-keys/rotate", post(signing_keys::rotate))
         .route("/v1/signing-keys/{kid}/revoke", post(signing_keys::revoke))

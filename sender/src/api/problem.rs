@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use waxseal_keys::RotateError;
 
 use super::show;
+use crate::credentials::authority::AuthorityError;
 use crate::data_keys::DataKeyError;
 use crate::directory::ChangeError;
 use crate::publish::{PublishError, RedeliverError};
@@ -173,6 +174,17 @@ impl From<ChangeError> for Problem {
             ChangeError::Invalid { field, detail } => Self::field(field, detail),
             ChangeError::Key(error) => error.into(),
             ChangeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AuthorityError> for Problem {
+    fn from(error: AuthorityError) -> Self {
+        match error {
+            AuthorityError::Change(error) => error.into(),
+            AuthorityError::Make(_) | AuthorityError::Refused(_) | AuthorityError::Time => {
+                Self::internal(error.code(), error)
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use waxseal_keys::{RingEntry, Timestamp};
 
+use super::endpoint_auth;
 use crate::engine::hold::Hold;
 use crate::model::consumer::{Consumer, DeclaredType, Group, Visibility};
 use crate::model::delivery::{Attempt, Delivery};
@@ -104,6 +105,8 @@ pub(super) fn endpoint(endpoint: &Endpoint, hold: Option<Hold>) -> Value {
         "event_types": event_types,
         "audience": endpoint.audience().as_str(),
         "protection": endpoint.protection,
+        "authentication": endpoint.authentication.as_deref().map(endpoint_auth::authentication),
+        "server_authentication": endpoint.server_authentication.as_deref().map(endpoint_auth::server),
         "description": endpoint.description,
         "status": status,
         "hold": hold.map(Hold::code),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
 use clap::Args;
 use clap::builder::FalseyValueParser;
 use reqwest::{Client, Method};
@@ -130,6 +131,12 @@ impl Api {
         self.call(Method::GET, path, query, None, None).await
     }
 
+    /// Reads what is not JSON.
+    pub async fn get_text(&self, path: &[&str]) -> Result<String, CliError> {
+        let (_, bytes) = self.exchange(Method::GET, path, &[], None, None).await?;
+        String::from_utf8(bytes.to_vec()).map_err(|error| CliError::failed("the answer is not text", error))
+    }
+
     /// Creates, or makes something happen.
     pub async fn post(&self, path: &[&str], body: Option<Value>) -> Result<Value, CliError> {
         self.call(Method::POST, path, &[], body.map(|body| body.to_string()), None).await
@@ -168,6 +175,22 @@ impl Api {
         body: Option<String>,
         idempotency_key: Option<&str>,
     ) -> Result<Value, CliError> {
+        let (status, bytes) = self.exchange(method, path, query, body, idempotency_key).await?;
+        match serde_json::from_slice(&bytes) {
+            Ok(answer) => Ok(answer),
+            Err(_) if bytes.is_empty() => Ok(Value::Null),
+            Err(_) => Err(CliError::no_sender(&self.base, status)),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: Option<String>,
+        idempotency_key: Option<&str>,
+    ) -> Result<(u16, Bytes), CliError> {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().push("v1").extend(path);
@@ -185,15 +208,11 @@ impl Api {
         let response = request.send().await.map_err(|error| CliError::unreachable(&self.base, error))?;
         let status = response.status();
         let bytes = response.bytes().await.map_err(|error| CliError::unreachable(&self.base, error))?;
-        if !status.is_success() {
-            let problem = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-            return Err(CliError::refused(status.as_u16(), problem));
+        if status.is_success() {
+            return Ok((status.as_u16(), bytes));
         }
-        match serde_json::from_slice(&bytes) {
-            Ok(answer) => Ok(answer),
-            Err(_) if bytes.is_empty() => Ok(Value::Null),
-            Err(_) => Err(CliError::no_sender(&self.base, status.as_u16())),
-        }
+        let problem = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Err(CliError::refused(status.as_u16(), problem))
     }
 }
 

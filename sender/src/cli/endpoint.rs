@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::client::Remote;
 use super::consumer::set;
+use super::endpoint_auth::{AuthArgs, ClearArgs};
 use super::error::CliError;
 use super::keys::{KeySetCommand, read_key_set};
 use super::page::Page;
@@ -38,6 +39,9 @@ pub enum EndpointCommand {
         /// A file with its own public encryption keys (a JWK or a JWK Set)
         #[arg(long, value_name = "FILE")]
         keys: Option<String>,
+        /// What is shown to its server, and what that must prove
+        #[command(flatten)]
+        auth: Box<AuthArgs>,
     },
     /// List endpoints
     List {
@@ -53,7 +57,7 @@ pub enum EndpointCommand {
         /// Its id
         id: String,
     },
-    /// Change it
+    /// Change it; a new URL makes the sender forget what the old server was shown
     Update {
         /// Its id
         id: String,
@@ -69,6 +73,12 @@ pub enum EndpointCommand {
         /// Free text for people
         #[arg(long)]
         description: Option<String>,
+        /// What is shown to its server, and what that must prove
+        #[command(flatten)]
+        auth: Box<AuthArgs>,
+        /// What is taken away of it
+        #[command(flatten)]
+        clear: ClearArgs,
     },
     /// Make its deliveries wait; nothing is lost
     Pause {
@@ -121,7 +131,7 @@ impl EndpointCommand {
     pub async fn run(self, remote: &Remote) -> Result<(), CliError> {
         let (api, output) = (remote.connect()?, remote.output());
         match self {
-            Self::Create { consumer, to, types, protection, audience, description, keys } => {
+            Self::Create { consumer, to, types, protection, audience, description, keys, auth } => {
                 let mut body = json!({
                     "consumer": consumer, "url": to, "event_types": types, "protection": protection.name(),
                 });
@@ -130,6 +140,7 @@ impl EndpointCommand {
                 if let Some(file) = keys {
                     body["encryption_keys"] = json!({ "jwks": read_key_set(&file)? });
                 }
+                auth.add_to(&mut body)?;
                 output.item(&api.post(&["endpoints"], Some(body)).await?)
             }
             Self::List { consumer, page } => {
@@ -139,12 +150,14 @@ impl EndpointCommand {
                 output.list(&api.get(&["endpoints"], &query).await?, &columns)
             }
             Self::Show { id } => output.item(&api.get(&["endpoints", &id], &[]).await?),
-            Self::Update { id, to, types, protection, description } => {
+            Self::Update { id, to, types, protection, description, auth, clear } => {
                 let mut body = Value::Object(Map::new());
                 set(&mut body, "url", to);
                 set(&mut body, "event_types", types);
                 set(&mut body, "protection", protection.map(ProtectionArg::name));
                 set(&mut body, "description", description);
+                clear.add_to(&mut body);
+                auth.add_to(&mut body)?;
                 output.item(&api.patch(&["endpoints", &id], body).await?)
             }
             Self::Pause { id } => output.item(&api.post(&["endpoints", &id, "pause"], None).await?),

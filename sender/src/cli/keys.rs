@@ -25,6 +25,8 @@ pub enum KeysCommand {
         /// Its kid
         kid: String,
     },
+    /// Print the certificate that the sender's own client certificates are checked against (mutual TLS)
+    ClientCa,
     /// Make a decryption key for a consumer, on this machine: the private key into a file, the public one printed
     #[command(
         after_help = "Example:\n  waxseal keys generate --type p256 --out consumer-key.json > consumer-public.json"
@@ -104,6 +106,7 @@ impl KeysCommand {
             Self::Revoke { kid } => {
                 output.item(&remote.connect()?.post(&["signing-keys", &kid, "revoke"], None).await?)
             }
+            Self::ClientCa => line(remote.connect()?.get_text(&["client-ca"]).await?.trim_end()),
             Self::Generate { kind, out } => generate(kind, Path::new(&out)),
         }
     }

@@ -10,6 +10,7 @@ pub mod consumer;
 pub mod deliveries;
 pub mod dev;
 pub mod endpoint;
+pub mod endpoint_auth;
 pub mod error;
 pub mod files;
 pub mod init;

@@ -12,6 +12,7 @@ use super::fit::{
 use super::item::{Edit, Item, Name};
 use super::{ChangeError, Directory};
 use crate::id::{ConsumerId, EndpointId, GroupName, TokenId};
+use crate::model::client_ca::ClientCa;
 use crate::model::consumer::{Consumer, DeclaredType, Group, Visibility};
 use crate::model::encryption_keys::{EncryptionKeySet, KeyOwner};
 use crate::model::endpoint::Endpoint;
@@ -309,6 +310,17 @@ impl Directory {
             return Err(missing("token", &id));
         }
         self.commit(&changing, vec![Edit::Remove(Name::Token(id))]).await
+    }
+
+    /// Keeps the authority of client certificates, new or in place of the old one.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn put_client_ca(&self, authority: ClientCa) -> Result<Arc<ClientCa>, ChangeError> {
+        let changing = self.changing.lock().await;
+        let authority = Arc::new(authority);
+        self.commit(&changing, vec![Edit::Put(Item::ClientCa(Arc::clone(&authority)))]).await?;
+        Ok(authority)
     }
 
     fn owner_exists(&self, owner: &KeyOwner) -> Result<(), ChangeError> {

@@ -6,10 +6,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use waxseal_envelope::EventType;
 use waxseal_keys::DataKey;
+use zeroize::Zeroizing;
 
 use super::{ChangeError, DirectoryEvent};
 use crate::data_keys::DataKeys;
 use crate::id::{ConsumerId, EndpointId, GroupName, TokenId};
+use crate::model::client_ca::ClientCa;
 use crate::model::consumer::{Consumer, DeclaredType, Group};
 use crate::model::encryption_keys::{EncryptionKeySet, KeyOwner};
 use crate::model::endpoint::Endpoint;
@@ -25,6 +27,7 @@ pub(super) enum Item {
     Endpoint(Arc<Endpoint>),
     EncryptionKeys(Arc<EncryptionKeySet>),
     Token(Arc<ApiToken>),
+    ClientCa(Arc<ClientCa>),
 }
 
 /// The name of one configured thing.
@@ -36,6 +39,8 @@ pub(super) enum Name {
     Endpoint(EndpointId),
     EncryptionKeys(KeyOwner),
     Token(TokenId),
+    /// There is one.
+    ClientCa,
 }
 
 /// A change to one configured thing.
@@ -60,6 +65,7 @@ impl Item {
             RecordKind::Endpoint => Self::Endpoint(parse(record.kind, &json)?),
             RecordKind::EncryptionKeys => Self::EncryptionKeys(parse(record.kind, &json)?),
             RecordKind::Token => Self::Token(parse(record.kind, &json)?),
+            RecordKind::ClientCa => Self::ClientCa(parse(record.kind, &json)?),
         })
     }
 
@@ -71,6 +77,7 @@ impl Item {
             Self::Endpoint(endpoint) => Name::Endpoint(endpoint.id),
             Self::EncryptionKeys(set) => Name::EncryptionKeys(set.owner.clone()),
             Self::Token(token) => Name::Token(token.id),
+            Self::ClientCa(_) => Name::ClientCa,
         }
     }
 
@@ -80,11 +87,12 @@ impl Item {
             Self::Endpoint(endpoint) => Some(&endpoint.consumer),
             Self::EncryptionKeys(set) => Some(set.owner.consumer()),
             Self::Token(token) => token.consumer.as_ref(),
-            Self::Group(_) | Self::EventType(_) => None,
+            Self::Group(_) | Self::EventType(_) | Self::ClientCa(_) => None,
         }
     }
 
-    fn to_json(&self) -> Vec<u8> {
+    /// It may hold secrets.
+    fn to_json(&self) -> Zeroizing<Vec<u8>> {
         match self {
             Self::Consumer(consumer) => to_json(consumer),
             Self::Group(group) => to_json(group),
@@ -92,6 +100,7 @@ impl Item {
             Self::Endpoint(endpoint) => to_json(endpoint),
             Self::EncryptionKeys(set) => to_json(set),
             Self::Token(token) => to_json(token),
+            Self::ClientCa(authority) => to_json(authority),
         }
     }
 }
@@ -105,6 +114,7 @@ impl Name {
             Self::Endpoint(_) => RecordKind::Endpoint,
             Self::EncryptionKeys(_) => RecordKind::EncryptionKeys,
             Self::Token(_) => RecordKind::Token,
+            Self::ClientCa => RecordKind::ClientCa,
         }
     }
 
@@ -117,6 +127,7 @@ impl Name {
             Self::EncryptionKeys(KeyOwner::Consumer(id)) => format!("consumer/{id}"),
             Self::EncryptionKeys(KeyOwner::Endpoint(_, id)) => format!("endpoint/{id}"),
             Self::Token(id) => id.to_string(),
+            Self::ClientCa => "own".to_owned(),
         }
     }
 }
@@ -164,6 +175,8 @@ fn parse<T: DeserializeOwned>(kind: RecordKind, json: &[u8]) -> Result<Arc<T>, C
     Ok(Arc::new(value))
 }
 
-fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(value).expect("the model has string keys only and no failing serialiser")
+fn to_json<T: Serialize>(value: &T) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(
+        serde_json::to_vec(value).expect("the model has string keys only and no failing serialiser"),
+    )
 }

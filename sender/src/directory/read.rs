@@ -9,6 +9,7 @@ use waxseal_envelope::EventType;
 use super::state::State;
 use super::{ChangeError, Directory};
 use crate::id::{ConsumerId, EndpointId, GroupName};
+use crate::model::client_ca::ClientCa;
 use crate::model::consumer::{Consumer, DeclaredType, Group};
 use crate::model::encryption_keys::{EncryptionKeySet, KeyOwner};
 use crate::model::endpoint::Endpoint;
@@ -42,6 +43,11 @@ impl Directory {
                 .map(|(_, consumer)| Arc::clone(consumer))
                 .collect()
         })
+    }
+
+    /// The sender's authority for client certificates, if there is one yet.
+    pub fn client_ca(&self) -> Option<Arc<ClientCa>> {
+        self.read(|state| state.client_ca.clone())
     }
 
     /// The group with this name.

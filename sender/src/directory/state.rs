@@ -8,6 +8,7 @@ use waxseal_envelope::{Audience, EventType};
 
 use super::item::{Item, Name};
 use crate::id::{ConsumerId, EndpointId, GroupName};
+use crate::model::client_ca::ClientCa;
 use crate::model::consumer::{Consumer, DeclaredType, Group};
 use crate::model::encryption_keys::{EncryptionKeySet, KeyOwner};
 use crate::model::endpoint::{Endpoint, Subscription};
@@ -27,6 +28,7 @@ pub(super) struct State {
     pub(super) audiences: HashMap<Audience, BTreeSet<EndpointId>>,
     pub(super) key_sets: HashMap<KeyOwner, Arc<EncryptionKeySet>>,
     pub(super) tokens: HashMap<String, Arc<ApiToken>>,
+    pub(super) client_ca: Option<Arc<ClientCa>>,
 }
 
 impl State {
@@ -52,6 +54,7 @@ impl State {
             Item::Token(token) => {
                 self.tokens.insert(token.sha256.clone(), token);
             }
+            Item::ClientCa(authority) => self.client_ca = Some(authority),
         }
     }
 
@@ -74,6 +77,7 @@ impl State {
                 self.key_sets.remove(owner);
             }
             Name::Token(id) => self.tokens.retain(|_, token| token.id != *id),
+            Name::ClientCa => self.client_ca = None,
         }
     }
 

@@ -3,6 +3,7 @@
 //! Phase decides meaning. Before the POST nothing counts: what goes wrong there parks the endpoint and leaves the
 //! delivery as it was. From the POST on there is an attempt, and it is recorded whatever it came to.
 
+use std::mem;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,9 @@ use super::seal::{Sealed, Unsealed, seal};
 use super::settle::{Record, settle, settle_without_post};
 use super::shared::Shared;
 use super::verdict::{History, Reason, Verdict, judge};
+use crate::credentials::Shown;
 use crate::model::delivery::DeliveryState;
+use crate::model::endpoint::Endpoint;
 
 /// Makes deliveries, one after the other, as long as there is one whose turn it is.
 pub(super) async fn work(shared: Arc<Shared>, claim: Claim) {
@@ -39,37 +42,62 @@ async fn after_panic(claim: &Claim) -> End {
 }
 
 async fn deliver(shared: &Arc<Shared>, claim: &mut Claim) -> End {
-    let mut may_change_key = true;
+    let mut chances = Chances { other_key: true, other_token: true };
     loop {
         let sealed = match seal(shared, claim).await {
             Ok(sealed) => sealed,
             Err(unsealed) => return give_up(shared, claim, unsealed).await,
         };
         let started_at = shared.parts.clock.now();
-        let Sealed { endpoint, token, signing_kid, encryption_kid } = sealed;
-        let report = shared.parts.egress.post(&endpoint.url, token).await;
+        let Sealed { endpoint, token, signing_kid, encryption_kid, shown } = sealed;
+        let access = shown.as_deref().map(Shown::access);
+        let report = shared.parts.egress.post_with(&endpoint.url, token, access).await;
         let now = shared.parts.clock.now();
 
         let history = History { attempts_made: claim.delivery.attempts_made, expires_at: None };
         let jitter = shared.jitter(claim.delivery.id, history.attempts_made);
         let mut verdict = judge(&report, &history, &shared.parts.policy.retry, now, jitter);
 
-        let other_key = match (&encryption_kid, verdict) {
-            (Some(kid), Verdict::Retry { reason, .. }) if may_change_key && reason.asks_for_other_key() => {
-                shared.parts.consumer_keys.refresh_after_invalid_key(&endpoint, kid).await
-            }
-            _ => false,
-        };
-        if other_key {
-            verdict = Verdict::Retry { at: now, reason: Reason::InvalidKey };
+        let mut at_once = false;
+        if let Verdict::Retry { reason, .. } = verdict
+            && chances.take(shared, reason, &endpoint, encryption_kid.as_deref(), shown.as_deref()).await
+        {
+            verdict = Verdict::Retry { at: now, reason };
+            at_once = true;
         }
         let record = Record { started_at, ended_at: now, signing_kid, encryption_kid, report };
         match settle(shared, claim, record, verdict).await {
-            End::Again { delivery, .. } if other_key => {
-                claim.delivery = delivery;
-                may_change_key = false;
-            }
+            End::Again { delivery, .. } if at_once => claim.delivery = delivery,
             end => return end,
+        }
+    }
+}
+
+/// What an attempt may change and then be made again at once, each once.
+#[derive(Debug)]
+struct Chances {
+    other_key: bool,
+    other_token: bool,
+}
+
+impl Chances {
+    /// Whether there is now what the receiver asked for.
+    async fn take(
+        &mut self,
+        shared: &Shared,
+        reason: Reason,
+        endpoint: &Endpoint,
+        used_kid: Option<&str>,
+        shown: Option<&Shown>,
+    ) -> bool {
+        match (used_kid, shown) {
+            (Some(kid), _) if reason.asks_for_other_key() && mem::take(&mut self.other_key) => {
+                shared.parts.consumer_keys.refresh_after_invalid_key(endpoint, kid).await
+            }
+            (_, Some(shown)) if reason.asks_for_other_credentials() && mem::take(&mut self.other_token) => {
+                shared.parts.credentials.renew_after_refusal(endpoint, shown).await
+            }
+            _ => false,
         }
     }
 }

@@ -23,6 +23,16 @@ pub enum Hold {
     KeySetUnreachable,
     /// A token could not be made of the event with these keys.
     SealFailed,
+    /// The authorization server does not give us a token.
+    TokenRefused,
+    /// The authorization server has not answered with a usable token.
+    TokenUnavailable,
+    /// No client certificate could be made.
+    NoClientCertificate,
+    /// The client certificate that was uploaded has expired.
+    ClientCertificateExpired,
+    /// No TLS session can be set up as the endpoint asks for it.
+    TlsSettings,
 }
 
 impl Hold {
@@ -36,6 +46,11 @@ impl Hold {
             Self::KeyNotAdmitted => "hold.key_not_admitted",
             Self::KeySetUnreachable => "hold.key_set_unreachable",
             Self::SealFailed => "hold.seal_failed",
+            Self::TokenRefused => "hold.token_refused",
+            Self::TokenUnavailable => "hold.token_unavailable",
+            Self::NoClientCertificate => "hold.no_client_certificate",
+            Self::ClientCertificateExpired => "hold.client_certificate_expired",
+            Self::TlsSettings => "hold.tls_settings",
         }
     }
 }
@@ -63,6 +78,19 @@ impl fmt::Display for Hold {
                 "The endpoint requires sealing, and the jwks_uri has not answered with a usable key set for too long."
             }
             Self::SealFailed => "A token could not be made of the event with the present keys.",
+            Self::TokenRefused => {
+                "The authorization server refuses to give a token. Correct the endpoint's OAuth2 client and secret."
+            }
+            Self::TokenUnavailable => {
+                "The authorization server has not answered with a usable token. It is asked again within minutes."
+            }
+            Self::NoClientCertificate => "No client certificate could be made for the endpoint's consumer.",
+            Self::ClientCertificateExpired => {
+                "The client certificate that was uploaded has expired. Upload its successor."
+            }
+            Self::TlsSettings => {
+                "No TLS session can be set up with the endpoint's certificates. Give them again."
+            }
         })
     }
 }

@@ -37,6 +37,7 @@ pub use self::limits::Limits;
 use self::shared::{Phase, Shared};
 use self::verdict::RetryPolicy;
 use crate::consumer_keys::ConsumerKeys;
+use crate::credentials::Credentials;
 use crate::data_keys::DataKeys;
 use crate::directory::Directory;
 use crate::id::EndpointId;
@@ -60,6 +61,8 @@ pub struct EngineParts {
     pub signing_keys: Arc<SigningKeys>,
     /// What seals.
     pub consumer_keys: Arc<ConsumerKeys>,
+    /// What endpoints are shown beside the token.
+    pub credentials: Arc<Credentials>,
     /// What posts.
     pub egress: Arc<Egress>,
     /// The time.

@@ -16,9 +16,9 @@ use serde_json::Value;
 use url::Url;
 use waxseal_keys::{Timestamp, strict_json};
 
-use super::egress::Egress;
 use super::egress::guard::UrlRefused;
 use super::egress::lookup::LookupFailed;
+use super::egress::{Access, Egress, session};
 
 /// What a receiver answered.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -60,7 +60,8 @@ pub enum PostError {
     /// No connection.
     #[error("the host cannot be connected to")]
     Connect(#[source] BoxError),
-    /// No TLS session: an untrusted certificate, no common version.
+    /// No TLS session: an untrusted certificate, a missing pin, no common version, or a certificate of ours that the
+    /// server does not take. Its code says which.
     #[error("no TLS session with the host")]
     Tls(#[source] rustls::Error),
     /// No answer in time.
@@ -80,14 +81,35 @@ impl Egress {
     /// # Errors
     /// [`PostError`], if there was no answer.
     pub async fn post(&self, url: &Url, token: impl Into<Bytes>) -> Result<Answer, PostError> {
-        self.post_bytes(url, token.into()).await
+        self.post_with(url, token, None).await
     }
 
-    async fn post_bytes(&self, url: &Url, token: Bytes) -> Result<Answer, PostError> {
-        let client = self.client_for(url)?;
+    /// As [`Egress::post`], with what the endpoint wants to be shown.
+    ///
+    /// # Errors
+    /// [`PostError`], if there was no answer.
+    pub async fn post_with(
+        &self,
+        url: &Url,
+        token: impl Into<Bytes>,
+        access: Option<&Access>,
+    ) -> Result<Answer, PostError> {
+        self.post_bytes(url, token.into(), access).await
+    }
+
+    async fn post_bytes(
+        &self,
+        url: &Url,
+        token: Bytes,
+        access: Option<&Access>,
+    ) -> Result<Answer, PostError> {
+        let client = self.client_for(url, access.and_then(Access::client))?;
         let mut request = Request::new(Method::POST, url.clone());
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/secevent+jwt"));
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if let Some(access) = access {
+            access.add_to(request.headers_mut());
+        }
         *request.body_mut() = Some(token.into());
         Ok(Answer::read(client.execute(request).await?).await)
     }
@@ -135,7 +157,7 @@ impl PostError {
             Self::Resolve(_) => "post.resolve",
             Self::ResolverBusy => "post.resolver_busy",
             Self::Connect(_) => "post.connect",
-            Self::Tls(_) => "post.tls",
+            Self::Tls(error) => session::code(error),
             Self::Timeout => "post.timeout",
             Self::Protocol(_) => "post.protocol",
         }

@@ -12,6 +12,7 @@ use waxseal_keys::{EncryptionKey, SigningKey};
 use super::claim::Claim;
 use super::hold::Hold;
 use super::shared::{Shared, insist};
+use crate::credentials::Shown;
 use crate::id::{ConsumerId, EndpointId, EventId};
 use crate::model::endpoint::{Endpoint, Protection};
 use crate::model::event::PublishedEvent;
@@ -25,15 +26,17 @@ pub(super) struct Sealed {
     pub(super) token: String,
     pub(super) signing_kid: String,
     pub(super) encryption_kid: Option<String>,
+    pub(super) shown: Option<Box<Shown>>,
 }
 
-/// An endpoint that can be posted to, and the keys for it.
+/// An endpoint that can be posted to, the keys for it, and what it is shown.
 #[derive(Debug)]
 pub(super) struct Prepared {
     endpoint: Arc<Endpoint>,
     audience: Audience,
     signer: SigningKey,
     recipient: Option<Arc<EncryptionKey>>,
+    shown: Option<Box<Shown>>,
 }
 
 /// Why there is no token.
@@ -51,7 +54,8 @@ pub(super) enum Unsealed {
 
 /// Makes the token for one attempt.
 pub(super) async fn seal(shared: &Shared, claim: &mut Claim) -> Result<Sealed, Unsealed> {
-    let Prepared { endpoint, audience, signer, recipient } = prepare(shared, claim.delivery.endpoint).await?;
+    let Prepared { endpoint, audience, signer, recipient, shown } =
+        prepare(shared, claim.delivery.endpoint).await?;
     let payload = match &claim.payload {
         Some(payload) => Arc::clone(payload),
         None => Arc::clone(claim.payload.insert(payload(shared, &claim.delivery).await?)),
@@ -69,7 +73,7 @@ pub(super) async fn seal(shared: &Shared, claim: &mut Claim) -> Result<Sealed, U
     let token = waxseal_envelope::seal(&event, &signer, recipient.as_deref(), shared.parts.clock.now())
         .map_err(|error| unsealed(&error))?;
     let encryption_kid = recipient.map(|key| key.kid().to_owned());
-    Ok(Sealed { endpoint, token, signing_kid: signer.kid().to_owned(), encryption_kid })
+    Ok(Sealed { endpoint, token, signing_kid: signer.kid().to_owned(), encryption_kid, shown })
 }
 
 /// Whether an endpoint can be posted to now, and with which keys.
@@ -85,7 +89,8 @@ pub(super) async fn prepare(shared: &Shared, endpoint: EndpointId) -> Result<Pre
             Some(shared.parts.consumer_keys.key_for(&endpoint).await.map_err(Unsealed::Held)?)
         }
     };
-    Ok(Prepared { audience: endpoint.audience(), endpoint, signer, recipient })
+    let shown = shared.parts.credentials.shown_to(&endpoint).await.map_err(Unsealed::Held)?;
+    Ok(Prepared { audience: endpoint.audience(), endpoint, signer, recipient, shown })
 }
 
 /// The payloads of several events that can be read without trouble; the others are asked for one by one, later.

@@ -193,6 +193,12 @@ impl Reason {
         self == Self::InvalidKey
     }
 
+    /// Whether the endpoint did not take what it was shown beside the token: an OAuth token is renewed then, and if
+    /// there is another one the same is posted once more at once.
+    pub fn asks_for_other_credentials(self) -> bool {
+        matches!(self, Self::AuthenticationFailed | Self::AccessDenied)
+    }
+
     /// RFC 8935 §2.4. A code that we do not know leaves the decision to the status.
     fn of_err(err: &str) -> Option<Self> {
         match err {

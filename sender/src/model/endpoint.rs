@@ -8,6 +8,8 @@ use url::Url;
 use waxseal_envelope::{Audience, EventType};
 use waxseal_keys::Timestamp;
 
+use super::authentication::Authentication;
+use super::server_authentication::ServerAuthentication;
 use crate::id::{ConsumerId, EndpointId};
 
 /// Where a consumer receives.
@@ -32,6 +34,12 @@ pub struct Endpoint {
     pub status: EndpointStatus,
     /// When it was created.
     pub created_at: Timestamp,
+    /// What we show its server beside the token; nothing for most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authentication: Option<Box<Authentication>>,
+    /// What its server must show us beside the usual; nothing for most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_authentication: Option<Box<ServerAuthentication>>,
 }
 
 /// Which event types an endpoint receives, of those that its consumer may see.
@@ -103,6 +111,23 @@ impl Endpoint {
         }
     }
 
+    /// Lets it receive elsewhere. What was shown to the old server is not shown to the new one: whoever may change a URL
+    /// would else be handed credentials that they never knew. What a server must prove stays: dropping it would trust
+    /// more than before.
+    pub fn move_to(&mut self, url: Url) {
+        if self.url != url {
+            self.url = url;
+            self.authentication = None;
+        }
+    }
+
+    /// Whether a TLS session with its server must be its own, because one of both sides is known in a special way.
+    pub fn needs_own_tls(&self) -> bool {
+        let certificate =
+            self.authentication.as_ref().is_some_and(|shown| shown.client_certificate.is_some());
+        certificate || self.server_authentication.is_some()
+    }
+
     /// Whether deliveries are made to it.
     pub fn is_active(&self) -> bool {
         matches!(self.status, EndpointStatus::Active)
@@ -120,5 +145,33 @@ impl fmt::Debug for Endpoint {
             .field("protection", &self.protection)
             .field("status", &self.status)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::authentication::Bearer;
+    use crate::model::secret::Secret;
+
+    #[test]
+    fn a_record_from_before_there_was_authentication_is_read() {
+        let old = r#"{"id":"ep_01a1c4b8000070008000000000000000","consumer":"acme","url":"https://a.example/h?key=1",
+            "event_types":"all","audience":null,"protection":"signed","description":null,
+            "status":{"state":"active"},"created_at":1795293598000}"#;
+        let mut endpoint: Endpoint = serde_json::from_str(old).unwrap();
+        assert_eq!((&endpoint.authentication, &endpoint.server_authentication), (&None, &None));
+        assert!(!endpoint.needs_own_tls());
+        let written = serde_json::to_string(&endpoint).unwrap();
+        assert!(!written.contains("authentication"), "{written}");
+
+        let bearer = Some(Bearer { token: Secret::new("hunter2") });
+        endpoint.authentication = Some(Box::new(Authentication { bearer, ..Authentication::default() }));
+        assert!(!format!("{endpoint:?}").contains("hunter2") && !format!("{endpoint:?}").contains("key=1"));
+        let url = endpoint.url.clone();
+        endpoint.move_to(url);
+        assert!(endpoint.authentication.is_some());
+        endpoint.move_to(Url::parse("https://b.example/").unwrap());
+        assert!(endpoint.authentication.is_none());
     }
 }

@@ -1,13 +1,19 @@
 //! What the sender knows: consumers, groups, event types, endpoints, keys, API tokens, events, deliveries.
 //!
 //! Plain data, valid by construction; no storage, no network. What is configured (this module's
-//! [`consumer`], [`endpoint`], [`encryption_keys`], [`token`]) lives in memory in the
-//! [`Directory`](crate::directory::Directory) and encrypted in the store. What flows ([`event`], [`delivery`]) lives in
+//! [`consumer`], [`endpoint`], [`authentication`], [`server_authentication`], [`encryption_keys`], [`client_ca`],
+//! [`token`]) lives in memory in the [`Directory`](crate::directory::Directory) and encrypted in the store. What flows ([`event`], [`delivery`]) lives in
 //! the store alone.
 
+pub mod authentication;
+pub mod certificate;
+pub mod client_ca;
 pub mod consumer;
 pub mod delivery;
 pub mod encryption_keys;
 pub mod endpoint;
 pub mod event;
+pub mod header;
+pub mod secret;
+pub mod server_authentication;
 pub mod token;

@@ -123,6 +123,8 @@ pub enum RecordKind {
     EncryptionKeys,
     /// An API token.
     Token,
+    /// The authority of the sender's client certificates.
+    ClientCa,
 }
 
 impl RecordKind {
@@ -135,13 +137,21 @@ impl RecordKind {
             Self::Endpoint => "endpoint",
             Self::EncryptionKeys => "encryption_keys",
             Self::Token => "token",
+            Self::ClientCa => "client_ca",
         }
     }
 
     /// The kind that has this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        let all =
-            [Self::Consumer, Self::Group, Self::EventType, Self::Endpoint, Self::EncryptionKeys, Self::Token];
+        let all = [
+            Self::Consumer,
+            Self::Group,
+            Self::EventType,
+            Self::Endpoint,
+            Self::EncryptionKeys,
+            Self::Token,
+            Self::ClientCa,
+        ];
         all.into_iter().find(|kind| kind.name() == name)
     }
 }

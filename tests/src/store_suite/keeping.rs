@@ -22,9 +22,13 @@ pub async fn records_are_written_over_and_removed(subject: impl Subject) {
     store.change(second).await.unwrap();
     assert_eq!(records(store).await, [record(group, "b", 2), record(token, "a", 3)]);
     store.change(vec![]).await.unwrap();
-    for kind in
-        [RecordKind::Consumer, RecordKind::EventType, RecordKind::Endpoint, RecordKind::EncryptionKeys]
-    {
+    for kind in [
+        RecordKind::Consumer,
+        RecordKind::EventType,
+        RecordKind::Endpoint,
+        RecordKind::EncryptionKeys,
+        RecordKind::ClientCa,
+    ] {
         store.change(vec![put(kind, "x", 4)]).await.unwrap();
         assert!(records(store).await.contains(&record(kind, "x", 4)));
     }

@@ -1,5 +1,6 @@
 //! End to end: the sender and its consumers as separate processes, each with its own caches, over real sockets.
 
+mod auth;
 mod crash;
 mod keys;
 mod listen;

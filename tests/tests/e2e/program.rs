@@ -9,7 +9,7 @@ use waxseal_tests::sender::SenderFolder;
 use waxseal_tests::sink::Sink;
 
 /// Runs `waxseal` against this sender; returns what it printed.
-fn waxseal(folder: &SenderFolder, input: &str, arguments: &[&str]) -> String {
+pub(crate) fn waxseal(folder: &SenderFolder, input: &str, arguments: &[&str]) -> String {
     let (status, stdout, stderr) = run(folder, input, arguments);
     assert!(status == 0, "waxseal {arguments:?}: {status}\n{stdout}{stderr}");
     stdout

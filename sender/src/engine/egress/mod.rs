@@ -1,26 +1,31 @@
-//! The one client of every outgoing request: deliveries and consumers' key sets today.
+//! The way of every outgoing request: deliveries, consumers' key sets, OAuth tokens.
 //!
 //! Relies on the operating system for names and for its trusted root certificates. Guarantees that no connection is
 //! made to a private, loopback, link-local or metadata address unless the operator has allowed its range, whatever
 //! form the address is given in ([`guard`], [`address`]); that no redirect is followed, no proxy variable of the
 //! environment obeyed, no body inflated; that TLS is 1.2 or newer, and that no exchange outlasts its time limit.
 
+mod access;
 pub mod address;
+mod clients;
 pub mod guard;
 pub(in crate::engine) mod lookup;
+pub(crate) mod session;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::ACCEPT;
+use http::HeaderMap;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use ipnet::IpNet;
-use reqwest::{Certificate, Client, redirect, tls};
+use reqwest::Client;
 use url::Url;
 use waxseal_jwks::{FetchError, HttpGet, HttpGetFuture, HttpResponse};
 
+pub use self::access::Access;
 use self::address::AddressPolicy;
-use self::guard::{Guard, GuardedResolver, PlainHttp, Transport, UrlRefused};
-use self::lookup::Lookups;
+use self::clients::Clients;
+use self::guard::{Guard, PlainHttp, Transport, UrlRefused};
 use crate::engine::post::PostError;
 
 /// What outgoing requests may do.
@@ -59,6 +64,7 @@ pub struct Egress {
     /// There is one if the policy permits plain HTTP. It is a client of its own because its names must resolve to
     /// allowed ranges, and a resolver is not told the scheme.
     plain: Option<Client>,
+    clients: Clients,
     total_timeout: Duration,
 }
 
@@ -69,6 +75,15 @@ pub enum EgressError {
     /// The extra root certificates are not PEM certificates, or there are none.
     #[error("the extra root certificates must be one or more certificates in PEM form")]
     ExtraRoots,
+    /// There are no root certificates at all.
+    #[error("there are no root certificates to check a server against")]
+    Roots,
+    /// A stored client certificate does not open.
+    #[error("the stored client certificate or its key cannot be read")]
+    ClientCertificate,
+    /// What an endpoint asks of TLS cannot be had.
+    #[error("no TLS session can be set up as the endpoint asks for it")]
+    Tls(#[source] rustls::Error),
     /// The HTTP client could not be built.
     #[error("the HTTP client could not be set up; does the system have root certificates (ca-certificates)?")]
     Client(#[source] reqwest::Error),
@@ -79,6 +94,9 @@ impl EgressError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::ExtraRoots => "egress.extra_roots",
+            Self::Roots => "egress.roots",
+            Self::ClientCertificate => "egress.client_certificate",
+            Self::Tls(_) => "egress.tls",
             Self::Client(_) => "egress.client",
         }
     }
@@ -90,41 +108,15 @@ impl Egress {
     /// # Errors
     /// [`EgressError`], if the certificates are not usable.
     pub fn new(policy: EgressPolicy) -> Result<Self, EgressError> {
-        let guard = Arc::new(Guard::new(AddressPolicy::new(policy.allow), policy.http));
-        let lookups = Arc::new(Lookups::of_system());
-        let client = |transport| {
-            let resolver = GuardedResolver { guard: guard.clone(), transport, lookups: lookups.clone() };
-            Client::builder()
-                .dns_resolver(Arc::new(resolver))
-                .redirect(redirect::Policy::none())
-                .no_proxy()
-                .no_gzip()
-                .no_brotli()
-                .no_zstd()
-                .no_deflate()
-                .referer(false)
-                .user_agent(USER_AGENT)
-                .http1_only()
-                .connect_timeout(policy.connect_timeout)
-                .timeout(policy.total_timeout)
-                .pool_idle_timeout(POOL_IDLE)
-                .pool_max_idle_per_host(POOL_SIZE)
-        };
-        let roots = extra_roots(policy.extra_roots.as_deref())?;
-        let tls = client(Transport::Tls)
-            .https_only(true)
-            .tls_version_min(tls::Version::TLS_1_2)
-            .tls_certs_merge(roots)
-            .build()
-            .map_err(EgressError::Client)?;
-        let plain = match policy.http {
+        let EgressPolicy { allow, http, connect_timeout, total_timeout, extra_roots } = policy;
+        let guard = Arc::new(Guard::new(AddressPolicy::new(allow), http));
+        let clients = Clients::new(Arc::clone(&guard), connect_timeout, total_timeout, extra_roots);
+        let tls = clients.common_tls()?;
+        let plain = match http {
             PlainHttp::Never => None,
-            PlainHttp::AllowedRanges => {
-                // It never speaks TLS, so it needs no roots.
-                Some(client(Transport::Plain).tls_certs_only([]).build().map_err(EgressError::Client)?)
-            }
+            PlainHttp::AllowedRanges => Some(clients.plain()?),
         };
-        Ok(Self { guard, tls, plain, total_timeout: policy.total_timeout })
+        Ok(Self { guard, tls, plain, clients, total_timeout })
     }
 
     /// Whether a request to `url` can be made, as far as that can be said before its host is resolved: what an
@@ -136,12 +128,40 @@ impl Egress {
         self.guard.check(url).map(|_| ())
     }
 
-    /// The client for `url`, once the guard has passed it. Every request starts here.
-    pub(super) fn client_for(&self, url: &Url) -> Result<&Client, UrlRefused> {
-        match self.guard.check(url)? {
-            Transport::Tls => Ok(&self.tls),
-            Transport::Plain => self.plain.as_ref().ok_or(UrlRefused::PlainHttp),
+    /// The client for `url`, once the guard has passed it. Every request starts here. `own` is one whose sessions are
+    /// special, where they are: it must be TLS then.
+    pub(super) fn client_for<'a>(
+        &'a self,
+        url: &Url,
+        own: Option<&'a Client>,
+    ) -> Result<&'a Client, UrlRefused> {
+        match (self.guard.check(url)?, own) {
+            (Transport::Tls, own) => Ok(own.unwrap_or(&self.tls)),
+            (Transport::Plain, None) => self.plain.as_ref().ok_or(UrlRefused::PlainHttp),
+            (Transport::Plain, Some(_)) => Err(UrlRefused::PlainHttp),
         }
+    }
+
+    /// Posts a form with these credentials and reads the whole answer.
+    pub(crate) async fn post_form(
+        &self,
+        url: &Url,
+        form: String,
+        access: &Access,
+        max_bytes: usize,
+        timeout: Duration,
+    ) -> Result<HttpResponse, FetchError> {
+        let client = self.client_for(url, access.client());
+        let client = client.map_err(|refused| FetchError::Transport(refused.into()))?;
+        let request = client
+            .post(url.clone())
+            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .timeout(timeout.min(self.total_timeout));
+        let mut headers = HeaderMap::new();
+        access.add_to(&mut headers);
+        HttpResponse::read(request.headers(headers).body(form).send().await.map_err(fetch_error)?, max_bytes)
+            .await
     }
 
     async fn fetch(
@@ -150,7 +170,7 @@ impl Egress {
         max_bytes: usize,
         timeout: Duration,
     ) -> Result<HttpResponse, FetchError> {
-        let client = self.client_for(url).map_err(|refused| FetchError::Transport(refused.into()))?;
+        let client = self.client_for(url, None).map_err(|refused| FetchError::Transport(refused.into()))?;
         let request = client
             .get(url.clone())
             .header(ACCEPT, "application/jwk-set+json, application/json")
@@ -165,33 +185,12 @@ impl HttpGet for Egress {
     }
 }
 
-fn extra_roots(pem: Option<&[u8]>) -> Result<Vec<Certificate>, EgressError> {
-    let Some(pem) = pem else { return Ok(Vec::new()) };
-    match Certificate::from_pem_bundle(pem) {
-        Ok(roots) if !roots.is_empty() => Ok(roots),
-        Ok(_) | Err(_) => Err(EgressError::ExtraRoots),
-    }
-}
-
 fn fetch_error(error: reqwest::Error) -> FetchError {
     match PostError::from(error) {
         PostError::Timeout => FetchError::Timeout,
         other => FetchError::Transport(Box::new(other)),
     }
 }
-
-const USER_AGENT: &str = concat!("waxseal/", env!("CARGO_PKG_VERSION"));
-
-/// What an endpoint is sent in a row comes within seconds; a new connection after a quiet quarter of a minute costs
-/// little. It is also shorter than what common servers and load balancers keep (60 s and more), so that it is we who
-/// close. All idle connections together are at most those that were used within this time.
-const POOL_IDLE: Duration = Duration::from_secs(15);
-
-/// Idle connections to one host. While a busy endpoint has 64 deliveries in flight, each connection that comes back is
-/// taken again at once and hardly any is idle, so this bounds only what a burst leaves behind: 64 workers with 50
-/// deliveries each open some 64 connections at 64, 32 and 8 alike, but rounds of 64 that all end before the next
-/// begin keep half of theirs at 32.
-const POOL_SIZE: usize = 32;
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@ mod auth;
 mod bound;
 mod configuration;
 mod deliveries;
+mod endpoint_auth;
 mod events;
 mod keys;
 mod reach;

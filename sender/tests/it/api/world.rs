@@ -18,6 +18,7 @@ use waxseal_keys::{
 use waxseal_sender::api::auth::{Grant, NewToken};
 use waxseal_sender::api::{ApiParts, Holds, router};
 use waxseal_sender::consumer_keys::ConsumerKeys;
+use waxseal_sender::credentials::authority::ClientAuthority;
 use waxseal_sender::data_keys::DataKeys;
 use waxseal_sender::directory::Directory;
 use waxseal_sender::engine::Arrival;
@@ -106,7 +107,11 @@ impl World {
             Arc::clone(&time),
         );
         let egress = Arc::new(Egress::new(EgressPolicy::default()).unwrap());
+        let issuer = Issuer::parse("https://hooks.example.com").unwrap();
+        let client_authority =
+            Arc::new(ClientAuthority::new(Arc::clone(&directory), issuer, Arc::clone(&time)));
         let router = router(ApiParts {
+            client_authority,
             directory: Arc::clone(&directory),
             store: shared,
             data_keys: Arc::clone(&data_keys),

@@ -3,7 +3,9 @@
 mod answers;
 mod guard;
 mod limits;
+pub(crate) mod pki;
 mod server;
+mod sessions;
 mod tls;
 
 use waxseal_sender::engine::egress::guard::PlainHttp;

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
 mod changes;
+mod client_authority;
+mod credentials;
 mod flaky;
 mod support;
 mod trouble;

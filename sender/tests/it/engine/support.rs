@@ -18,6 +18,8 @@ use waxseal_keys::{
     Timestamp, generate_decryption_key,
 };
 use waxseal_sender::consumer_keys::ConsumerKeys;
+use waxseal_sender::credentials::Credentials;
+use waxseal_sender::credentials::authority::ClientAuthority;
 use waxseal_sender::data_keys::DataKeys;
 use waxseal_sender::directory::{Directory, To};
 use waxseal_sender::engine::egress::guard::PlainHttp;
@@ -102,12 +104,21 @@ impl Sender {
             ..EnginePolicy::default()
         };
         let issuer = Issuer::parse(ISSUER).unwrap();
+        let authority =
+            Arc::new(ClientAuthority::new(Arc::clone(&directory), issuer.clone(), Arc::clone(&clock)));
+        let credentials = Arc::new(Credentials::new(
+            Arc::clone(&egress),
+            Arc::clone(&signing_keys),
+            authority,
+            Arc::clone(&clock),
+        ));
         let parts = EngineParts {
             store,
             directory,
             data_keys,
             signing_keys,
             consumer_keys,
+            credentials,
             egress,
             clock,
             issuer,
@@ -136,6 +147,8 @@ impl Sender {
             description: None,
             status: EndpointStatus::Active,
             created_at: now,
+            authentication: None,
+            server_authentication: None,
         };
         self.parts.directory.create_endpoint(endpoint, None).await.unwrap().id
     }

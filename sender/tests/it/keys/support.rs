@@ -64,6 +64,8 @@ impl World {
             description: None,
             status: EndpointStatus::Active,
             created_at: START,
+            authentication: None,
+            server_authentication: None,
         };
         self.directory.create_endpoint(endpoint, None).await.unwrap()
     }

@@ -1,6 +1,7 @@
 //! Bad input, by table: each field with a wrong type, missing, unknown, too long, hostile. Each refusal names the
 //! field, says what was expected, and leaves everything as it was.
 
+mod authentication;
 mod configuration;
 mod endpoints;
 mod flow;
