@@ -3,6 +3,8 @@
 //! Unknown fields are refused: a misspelt setting that is silently ignored is found out on the worst day.
 //! Every value is checked when it is read, and the error names the field and what was expected.
 
+mod breaker;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 use waxseal_envelope::Issuer;
 use waxseal_keys::SignatureAlgorithm;
+
+pub use self::breaker::BreakerConfig;
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize)]
@@ -94,6 +98,8 @@ pub struct DeliveryConfig {
     /// The waits between attempts, before jitter.
     #[serde(deserialize_with = "durations")]
     pub retry: Vec<Duration>,
+    /// When an endpoint that fails is left alone, and when it is given up.
+    pub breaker: BreakerConfig,
 }
 
 /// Where connections may go.
@@ -206,6 +212,7 @@ impl Config {
                 "signing.pending_for: expected at least twice signing.jwks_max_age ({needed}), so that every receiver knows a key before it signs"
             ));
         }
+        self.delivery.breaker.check()?;
         let counts = [
             ("delivery.max_in_flight", self.delivery.max_in_flight),
             ("delivery.max_in_flight_per_endpoint", self.delivery.max_in_flight_per_endpoint),
@@ -237,6 +244,7 @@ impl Default for DeliveryConfig {
             max_in_flight: 256,
             max_in_flight_per_endpoint: 16,
             retry: crate::engine::verdict::RetryPolicy::default().schedule,
+            breaker: BreakerConfig::default(),
         }
     }
 }
@@ -329,6 +337,16 @@ mod tests {
     }
 
     #[test]
+    fn an_endpoint_can_be_kept_for_ever() {
+        let issuer = "issuer = \"https://hooks.example.com\"\n";
+        let config =
+            read(&format!("{issuer}[delivery.breaker]\nfailures = 3\ndisable_after = \"never\"")).unwrap();
+        let policy = config.delivery.breaker.policy();
+        assert_eq!((policy.failures, policy.disable_after), (3, None));
+        assert_eq!(policy.first_pause, Duration::from_secs(10));
+    }
+
+    #[test]
     fn each_refusal_names_the_field_and_what_was_expected() {
         let issuer = "issuer = \"https://hooks.example.com\"\n";
         for (extra, field, expected) in [
@@ -339,6 +357,9 @@ mod tests {
             ("[signing]\npending_for = \"1m\"", "signing.pending_for", "at least twice"),
             ("[delivery]\nmax_in_flight = 0", "delivery.max_in_flight", "1 to 10000"),
             ("[delivery]\nretry = [\"0s\"]", "0s", "expected a duration"),
+            ("[delivery.breaker]\nfailures = 0", "delivery.breaker.failures", "from 1 on"),
+            ("[delivery.breaker]\nfirst_pause = \"1h\"", "delivery.breaker.longest_pause", "at least"),
+            ("[delivery.breaker]\ndisable_after = \"soon\"", "soon", "expected one such as"),
             ("[egress]\nallow = [\"10.0.0.0/99\"]", "allow", "invalid"),
             ("[tls]\ncert = \"a.pem\"", "tls", "key"),
         ] {

@@ -13,9 +13,11 @@ use waxseal_envelope::EventType;
 use super::auth::{Allowed, ToManage, ToRead};
 use super::encryption_keys::NewKeys;
 use super::input::{Fields, Refused};
+use super::pace::PaceChange;
 use super::problem::Problem;
 use super::request::{Input, Name, NoInput, NoQuery, Query};
 use super::{Api, Caller, read, show};
+use crate::engine::condition::Condition;
 use crate::id::{ConsumerId, EndpointId};
 use crate::model::encryption_keys::KeyOwner;
 use crate::model::endpoint::{Endpoint, EndpointStatus, PauseReason, Subscription};
@@ -36,6 +38,7 @@ pub(super) async fn create(
     let protection = fields.required("protection", read::protection);
     let audience = fields.optional("audience", read::audience);
     let description = fields.optional("description", read::description);
+    let pace = PaceChange::read(&mut fields);
     let keys = fields.object("encryption_keys", |keys| NewKeys::read(keys, &api.egress, now));
     let event_types = match event_types {
         Ok(None) => Err(fields.refuse("event_types", "this field is required, as an array")),
@@ -52,12 +55,13 @@ pub(super) async fn create(
         protection: protection?,
         description: description?,
         status: EndpointStatus::Active,
+        pace: pace?.into_pace(),
         created_at: now,
     };
     let owner = KeyOwner::Endpoint(endpoint.consumer.clone(), endpoint.id);
     let keys = keys?.map(|keys| keys.into_set(owner, None));
     let created = api.directory.create_endpoint(endpoint, keys).await?;
-    Ok((StatusCode::CREATED, Json(show::endpoint(&created, None))).into_response())
+    Ok((StatusCode::CREATED, Json(show::endpoint(&created, None, &Condition::default()))).into_response())
 }
 
 pub(super) async fn list(
@@ -75,7 +79,9 @@ pub(super) async fn list(
         if hidden { Vec::new() } else { api.directory.endpoints(consumer.as_ref(), after, limit + 1) };
     let next = show::cut(&mut found, limit, |endpoint| endpoint.id);
     let holds: HashMap<_, _> = api.engine.holds().into_iter().collect();
-    let data = found.iter().map(|endpoint| show::endpoint(endpoint, holds.get(&endpoint.id).copied()));
+    let data = found.iter().map(|endpoint| {
+        show::endpoint(endpoint, holds.get(&endpoint.id).copied(), &api.engine.condition(endpoint.id))
+    });
     Ok(Json(show::page(data.collect(), next)))
 }
 
@@ -104,7 +110,9 @@ pub(super) async fn update(
     let protection = fields.unclearable("protection", read::protection);
     let audience = fields.change("audience", read::audience);
     let description = fields.change("description", read::description);
+    let pace = PaceChange::read(&mut fields);
     fields.finish()?;
+    let pace = pace?;
     let (url, event_types, protection) = (url?, event_types?, protection?);
     let (audience, description) = (audience?, description?);
     let edit = |endpoint: &mut Endpoint| {
@@ -117,6 +125,7 @@ pub(super) async fn update(
         if let Some(description) = description {
             endpoint.description = description;
         }
+        pace.apply(&mut endpoint.pace);
         Ok(())
     };
     let updated = api.directory.update_endpoint(id, edit).await?;
@@ -180,7 +189,7 @@ pub(super) fn visible(api: &Api, caller: &Caller, id: &str) -> Result<Arc<Endpoi
 
 fn shown(api: &Api, endpoint: &Endpoint) -> Value {
     let hold = api.engine.holds().into_iter().find(|(id, _)| *id == endpoint.id);
-    show::endpoint(endpoint, hold.map(|(_, hold)| hold))
+    show::endpoint(endpoint, hold.map(|(_, hold)| hold), &api.engine.condition(endpoint.id))
 }
 
 /// Whose endpoint it is to be. A bound token need not say it, and learns nothing about others by saying another.

@@ -155,6 +155,19 @@ impl Fields {
         }
     }
 
+    /// As [`Fields::object`] in a partial update: missing leaves things as they are, `null` clears.
+    pub(super) fn change_object<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&mut Self) -> Result<T, Refused>,
+    ) -> Result<Option<Option<T>>, Refused> {
+        if self.members.get(name).is_some_and(Value::is_null) {
+            self.take(name);
+            return Ok(Some(None));
+        }
+        Ok(self.object(name, read)?.map(Some))
+    }
+
     /// Whether the member is there at all and not read yet.
     pub(super) fn has(&self, name: &str) -> bool {
         self.members.contains_key(name)

@@ -7,6 +7,7 @@ use super::client::Remote;
 use super::consumer::set;
 use super::error::CliError;
 use super::keys::{KeySetCommand, read_json};
+use super::pace::PaceArgs;
 use super::page::Page;
 
 /// Endpoints: where consumers receive
@@ -35,6 +36,9 @@ pub enum EndpointCommand {
         /// Free text for people
         #[arg(long)]
         description: Option<String>,
+        /// How fast and in which order it is delivered to
+        #[command(flatten)]
+        pace: PaceArgs,
         /// A file with its own public encryption keys (a JWK or a JWK Set)
         #[arg(long, value_name = "FILE")]
         keys: Option<String>,
@@ -69,6 +73,9 @@ pub enum EndpointCommand {
         /// Free text for people
         #[arg(long)]
         description: Option<String>,
+        /// How fast and in which order it is delivered to
+        #[command(flatten)]
+        pace: PaceArgs,
     },
     /// Make its deliveries wait; nothing is lost
     Pause {
@@ -121,12 +128,13 @@ impl EndpointCommand {
     pub async fn run(self, remote: &Remote) -> Result<(), CliError> {
         let (api, output) = (remote.connect()?, remote.output());
         match self {
-            Self::Create { consumer, to, types, protection, audience, description, keys } => {
+            Self::Create { consumer, to, types, protection, audience, description, pace, keys } => {
                 let mut body = json!({
                     "consumer": consumer, "url": to, "event_types": types, "protection": protection.name(),
                 });
                 set(&mut body, "audience", audience);
                 set(&mut body, "description", description);
+                pace.put_into(&mut body)?;
                 if let Some(file) = keys {
                     body["encryption_keys"] = json!({ "jwks": as_set(read_json(&file)?) });
                 }
@@ -139,12 +147,13 @@ impl EndpointCommand {
                 output.list(&api.get(&["endpoints"], &query).await?, &columns)
             }
             Self::Show { id } => output.item(&api.get(&["endpoints", &id], &[]).await?),
-            Self::Update { id, to, types, protection, description } => {
+            Self::Update { id, to, types, protection, description, pace } => {
                 let mut body = Value::Object(Map::new());
                 set(&mut body, "url", to);
                 set(&mut body, "event_types", types);
                 set(&mut body, "protection", protection.map(ProtectionArg::name));
                 set(&mut body, "description", description);
+                pace.put_into(&mut body)?;
                 output.item(&api.patch(&["endpoints", &id], body).await?)
             }
             Self::Pause { id } => output.item(&api.post(&["endpoints", &id, "pause"], None).await?),

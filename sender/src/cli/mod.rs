@@ -14,6 +14,7 @@ pub mod init;
 pub mod keys;
 pub mod open;
 pub mod output;
+pub mod pace;
 pub mod page;
 pub mod publish;
 pub mod serve;

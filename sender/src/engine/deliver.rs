@@ -50,6 +50,7 @@ async fn deliver(shared: &Arc<Shared>, claim: &mut Claim) -> End {
         let record = Record { started_at, ended_at: now, signing_kid, encryption_kid, report };
         match settle(shared, claim, record, verdict).await {
             End::Again { delivery, .. } if other_key => {
+                shared.with(|schedule, now| schedule.charge(delivery.endpoint, now));
                 claim.delivery = delivery;
                 may_change_key = false;
             }

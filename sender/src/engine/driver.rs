@@ -11,8 +11,10 @@ use waxseal_keys::Timestamp;
 use super::claim::{Arrival, Read};
 use super::seal::{self, Unsealed};
 use super::shared::{Phase, Shared, insist};
+use super::slots::Slots;
 use crate::directory::DirectoryEvent;
 use crate::id::{ConsumerId, EndpointId};
+use crate::model::pace::Order;
 
 /// Where changes are heard of.
 #[derive(Debug)]
@@ -104,7 +106,12 @@ fn start_what_is_due(shared: &Arc<Shared>) -> Duration {
 /// Reads on in one lane, with the payloads of what is due.
 async fn read(shared: Arc<Shared>, read: Read) {
     let limit = u32::try_from(read.limit).unwrap_or(u32::MAX);
-    match shared.parts.store.due(read.endpoint, Some(read.after), Timestamp::MAX, limit).await {
+    let (store, after) = (&shared.parts.store, read.after);
+    let rows = match read.order {
+        Order::Any => store.due(read.endpoint, Some(after), Timestamp::MAX, limit).await,
+        Order::Fifo => store.in_order(read.endpoint, Some(after.id), limit).await,
+    };
+    match rows {
         Ok(rows) => {
             let lacks = shared.with(|schedule, now| schedule.lacks(read, &rows, now));
             let mut payloads = seal::payloads(&shared, lacks).await;
@@ -131,6 +138,7 @@ async fn discover(shared: Arc<Shared>) {
             for one in work {
                 schedule.discovered(one, now);
             }
+            schedule.surveyed();
         }),
         Err(error) => tracing::warn!(code = error.code(), "endpoints with work cannot be found"),
     }
@@ -140,7 +148,11 @@ async fn discover(shared: Arc<Shared>) {
 fn hear(shared: &Arc<Shared>, heard: Result<DirectoryEvent, broadcast::error::RecvError>) {
     match heard {
         Ok(DirectoryEvent::EndpointChanged(endpoint)) => {
-            shared.with(|schedule, _| schedule.new_epoch());
+            shared.with(|schedule, now| {
+                schedule.new_epoch();
+                schedule.refresh(endpoint, now);
+            });
+            shared.pump();
             shared.look(endpoint);
         }
         Ok(DirectoryEvent::EndpointRemoved(endpoint)) => {
@@ -149,7 +161,10 @@ fn hear(shared: &Arc<Shared>, heard: Result<DirectoryEvent, broadcast::error::Re
         }
         Ok(DirectoryEvent::KeysChanged(owner)) => look_at_holds(shared, Some(owner.consumer())),
         // Too many changes at once: any endpoint may be concerned. Those that are gone are noticed at the next claim.
-        Err(broadcast::error::RecvError::Lagged(_)) => look_at_holds(shared, None),
+        Err(broadcast::error::RecvError::Lagged(_)) => {
+            shared.with(|schedule, now| schedule.refresh_all(now));
+            look_at_holds(shared, None);
+        }
         // The directory lives in `shared`.
         Err(broadcast::error::RecvError::Closed) => {}
     }
@@ -172,6 +187,14 @@ fn report(shared: &Shared, reported: &mut HashSet<&'static str>) {
     for reason in reported.iter() {
         let held = codes.iter().filter(|code| *code == reason).count();
         metrics::gauge!("waxseal_holds", "reason" => *reason).set(count(held));
+    }
+    let conditions = shared.with(|schedule, now| schedule.conditions(now));
+    for (state, endpoints) in conditions.named() {
+        metrics::gauge!("waxseal_endpoints", "state" => state).set(count(endpoints));
+    }
+    let Slots { sound, new, struggling } = conditions.slots;
+    for (standing, slots) in [("sound", sound), ("new", new), ("struggling", struggling)] {
+        metrics::gauge!("waxseal_slots", "standing" => standing).set(count(slots));
     }
 }
 

@@ -8,6 +8,7 @@ use url::Url;
 use waxseal_envelope::{Audience, EventType};
 use waxseal_keys::Timestamp;
 
+use super::pace::Pace;
 use crate::id::{ConsumerId, EndpointId};
 
 /// Where a consumer receives.
@@ -30,6 +31,9 @@ pub struct Endpoint {
     pub description: Option<String>,
     /// Whether deliveries are made.
     pub status: EndpointStatus,
+    /// How fast and in which order it is delivered to.
+    #[serde(default)]
+    pub pace: Pace,
     /// When it was created.
     pub created_at: Timestamp,
 }
@@ -82,6 +86,8 @@ pub enum PauseReason {
     WrongIssuer,
     /// The receiver does not take tokens of this audience.
     WrongAudience,
+    /// Nothing but failure for as long as the endpoint's `disable_after`.
+    Failing,
 }
 
 impl Endpoint {

@@ -6,6 +6,7 @@ mod configuration;
 mod deliveries;
 mod events;
 mod keys;
+mod pace;
 mod refusals;
 mod tokens;
 mod world;

@@ -63,6 +63,7 @@ impl World {
             protection: Protection::Sealed,
             description: None,
             status: EndpointStatus::Active,
+            pace: Default::default(),
             created_at: START,
         };
         self.directory.create_endpoint(endpoint, None).await.unwrap()
