@@ -3,6 +3,8 @@
 //! Unknown fields are refused: a misspelt setting that is silently ignored is found out on the worst day.
 //! Every value is checked when it is read, and the error names the field and what was expected.
 
+mod breaker;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use serde::{Deserialize, Deserializer};
 use waxseal_envelope::Issuer;
 use waxseal_keys::SignatureAlgorithm;
 
+pub use self::breaker::BreakerConfig;
 use crate::listen::ConnectionLimits;
 
 /// Everything that can be set.
@@ -99,6 +102,8 @@ pub struct DeliveryConfig {
     /// The waits between attempts, before jitter.
     #[serde(deserialize_with = "durations")]
     pub retry: Vec<Duration>,
+    /// When an endpoint that fails is left alone, and when it is given up.
+    pub breaker: BreakerConfig,
 }
 
 /// Where connections may go.
@@ -212,6 +217,7 @@ impl Config {
                 "signing.pending_for: expected at least twice signing.jwks_max_age ({needed}), so that every receiver knows a key before it signs"
             ));
         }
+        self.delivery.breaker.check()?;
         let counts = [
             ("max_connections", self.max_connections),
             ("delivery.max_in_flight", self.delivery.max_in_flight),
@@ -244,6 +250,7 @@ impl Default for DeliveryConfig {
             max_in_flight: 256,
             max_in_flight_per_endpoint: 16,
             retry: crate::engine::verdict::RetryPolicy::default().schedule,
+            breaker: BreakerConfig::default(),
         }
     }
 }
@@ -347,6 +354,16 @@ mod tests {
     }
 
     #[test]
+    fn an_endpoint_can_be_kept_for_ever() {
+        let issuer = "issuer = \"https://hooks.example.com\"\n";
+        let config =
+            read(&format!("{issuer}[delivery.breaker]\nfailures = 3\ndisable_after = \"never\"")).unwrap();
+        let policy = config.delivery.breaker.policy();
+        assert_eq!((policy.failures, policy.disable_after), (3, None));
+        assert_eq!(policy.first_pause, Duration::from_secs(10));
+    }
+
+    #[test]
     fn each_refusal_names_the_field_and_what_was_expected() {
         let issuer = "issuer = \"https://hooks.example.com\"\n";
         for (extra, field, expected) in [
@@ -360,6 +377,9 @@ mod tests {
             ("[delivery]\nretry = [\"0s\"]", "0s", "expected a duration"),
             ("[delivery]\nretry = [\"5s\", \"5000y\"]", "5000y", "expected at most"),
             ("[signing]\nretiring_for = \"2years\"", "2years", "expected at most"),
+            ("[delivery.breaker]\nfailures = 0", "delivery.breaker.failures", "from 1 on"),
+            ("[delivery.breaker]\nfirst_pause = \"1h\"", "delivery.breaker.longest_pause", "at least"),
+            ("[delivery.breaker]\ndisable_after = \"soon\"", "soon", "expected one such as"),
             ("[egress]\nallow = [\"10.0.0.0/99\"]", "allow", "invalid"),
             ("[tls]\ncert = \"a.pem\"", "tls", "key"),
         ] {

@@ -5,9 +5,10 @@
 //! where it is misplaced. Consumers and groups are named by the operator.
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use uuid::{NoContext, Uuid};
+use uuid::{ClockSequence, ContextV7, NoContext, Uuid};
 use waxseal_keys::Timestamp;
 
 /// Why a text is not the identifier that was expected.
@@ -95,6 +96,19 @@ generated_id!(EndpointId, "ep_", "One endpoint of a consumer.");
 generated_id!(DeliveryId, "dlv_", "One event for one endpoint.");
 generated_id!(TokenId, "tok_", "One API token (never the token itself).");
 
+/// Makes delivery ids that ascend, also within a millisecond and when the clock is set back: where an endpoint wants its
+/// deliveries in order, the order is that of their ids.
+#[derive(Debug, Default)]
+pub struct Ascending(Mutex<ContextV7>);
+
+impl Ascending {
+    /// A new id, after all that this has made; its time part is `now` or, if that is later, the last one's.
+    pub fn next(&self, now: Timestamp) -> DeliveryId {
+        let context = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        DeliveryId(uuid_in(&*context, now))
+    }
+}
+
 macro_rules! chosen_name {
     ($name:ident, $doc:literal) => {
         #[doc = $doc]
@@ -146,9 +160,13 @@ impl ConsumerId {
 }
 
 fn uuid_at(now: Timestamp) -> Uuid {
+    uuid_in(NoContext, now)
+}
+
+fn uuid_in(context: impl ClockSequence<Output = impl Into<u128>>, now: Timestamp) -> Uuid {
     let millis = u64::try_from(now.as_millis()).unwrap_or(0);
     let nanos = u32::try_from(millis % 1_000 * 1_000_000).unwrap_or(0);
-    Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, millis / 1_000, nanos))
+    Uuid::new_v7(uuid::Timestamp::from_unix(context, millis / 1_000, nanos))
 }
 
 fn parse_uuid(text: &str, prefix: &'static str) -> Result<Uuid, IdError> {
@@ -177,6 +195,15 @@ mod tests {
         let late = EventId::generate(Timestamp::from_seconds(2_000));
         assert!(early < late);
         assert_eq!(EventId::parse(&early.to_string()), Ok(early));
+    }
+
+    #[test]
+    fn ascending_ids_ascend_within_a_millisecond_and_against_the_clock() {
+        let (ids, other) = (Ascending::default(), Ascending::default());
+        let made: Vec<_> = (0..1_000).map(|n| ids.next(Timestamp::from_millis(5_000 - n / 100))).collect();
+        assert!(made.is_sorted_by(|a, b| a < b));
+        assert_ne!(other.next(Timestamp::from_millis(5_000)), made[0]);
+        assert!(ids.next(Timestamp::from_millis(5_001)) > made[999]);
     }
 
     #[test]

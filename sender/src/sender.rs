@@ -108,6 +108,7 @@ impl Settings {
         engine.limits.in_flight = config.delivery.max_in_flight;
         engine.limits.per_endpoint = config.delivery.max_in_flight_per_endpoint;
         engine.retry.schedule.clone_from(&config.delivery.retry);
+        engine.breaker = config.delivery.breaker.policy();
         Ok(Self {
             issuer: config.issuer.clone(),
             algorithm: config.signing.algorithm,

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod consumer;
+pub mod isolation;
 pub mod nginx;
 pub mod pki;
 pub mod process;

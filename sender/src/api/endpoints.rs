@@ -14,9 +14,11 @@ use super::auth::{Allowed, ToManage, ToRead};
 use super::encryption_keys::{self, NewKeys};
 use super::endpoint_auth::{self, Proofs};
 use super::input::{Fields, Refused, Wrong};
+use super::pace::PaceChange;
 use super::problem::Problem;
 use super::request::{Input, Name, NoInput, NoQuery, Query};
 use super::{Api, Caller, read, show};
+use crate::engine::condition::Condition;
 use crate::id::{ConsumerId, EndpointId};
 use crate::model::encryption_keys::KeyOwner;
 use crate::model::endpoint::{Endpoint, EndpointStatus, PauseReason, Subscription};
@@ -40,6 +42,7 @@ pub(super) async fn create(
     let protection = fields.required("protection", read::protection);
     let audience = fields.optional("audience", |value| audience(&caller, value));
     let description = fields.optional("description", read::description);
+    let pace = PaceChange::read(&mut fields);
     let keys = fields.object("encryption_keys", |keys| NewKeys::read(keys, &api.egress, now));
     let proofs = Proofs::read(&mut fields, &api.egress, now);
     let event_types = match event_types {
@@ -58,6 +61,7 @@ pub(super) async fn create(
         protection: protection?,
         description: description?,
         status: EndpointStatus::Active,
+        pace: pace?.into_pace(),
         created_at: now,
         authentication: None,
         server_authentication: None,
@@ -71,7 +75,7 @@ pub(super) async fn create(
         encryption_keys::look_up(&api, owner);
     }
     endpoint_auth::record(&caller, &created, &sensitive);
-    Ok((StatusCode::CREATED, Json(show::endpoint(&created, None))).into_response())
+    Ok((StatusCode::CREATED, Json(show::endpoint(&created, None, &Condition::default()))).into_response())
 }
 
 pub(super) async fn list(
@@ -89,7 +93,9 @@ pub(super) async fn list(
         if hidden { Vec::new() } else { api.directory.endpoints(consumer.as_ref(), after, limit + 1) };
     let next = show::cut(&mut found, limit, |endpoint| endpoint.id);
     let holds: HashMap<_, _> = api.engine.holds().into_iter().collect();
-    let data = found.iter().map(|endpoint| show::endpoint(endpoint, holds.get(&endpoint.id).copied()));
+    let data = found.iter().map(|endpoint| {
+        show::endpoint(endpoint, holds.get(&endpoint.id).copied(), &api.engine.condition(endpoint.id))
+    });
     Ok(Json(show::page(data.collect(), next)))
 }
 
@@ -120,9 +126,10 @@ pub(super) async fn update(
     let protection = fields.unclearable("protection", read::protection);
     let audience = fields.change("audience", |value| audience(&caller, value));
     let description = fields.change("description", read::description);
+    let pace = PaceChange::read(&mut fields);
     let proofs = Proofs::read(&mut fields, &api.egress, api.clock.now());
     fields.finish()?;
-    let proofs = proofs?.permitted(&caller)?;
+    let (pace, proofs) = (pace?, proofs?.permitted(&caller)?);
     let (url, event_types, protection) = (url?, event_types?, protection?);
     let (audience, description) = (audience?, description?);
     let edit = |endpoint: &mut Endpoint| {
@@ -137,6 +144,7 @@ pub(super) async fn update(
         if let Some(description) = description {
             endpoint.description = description;
         }
+        pace.apply(&mut endpoint.pace);
         proofs.apply(endpoint)
     };
     let updated = api.directory.update_endpoint(id, edit).await?;
@@ -215,7 +223,7 @@ pub(super) fn visible(api: &Api, caller: &Caller, id: &str) -> Result<Arc<Endpoi
 
 fn shown(api: &Api, endpoint: &Endpoint) -> Value {
     let hold = api.engine.holds().into_iter().find(|(id, _)| *id == endpoint.id);
-    show::endpoint(endpoint, hold.map(|(_, hold)| hold))
+    show::endpoint(endpoint, hold.map(|(_, hold)| hold), &api.engine.condition(endpoint.id))
 }
 
 /// Whose endpoint it is to be. A bound token need not say it, and learns nothing about others by saying another.

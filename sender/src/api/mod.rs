@@ -19,6 +19,7 @@ mod groups;
 mod guard;
 mod health;
 mod input;
+mod pace;
 mod problem;
 mod publication;
 mod read;
@@ -50,6 +51,7 @@ use crate::credentials::authority::ClientAuthority;
 use crate::data_keys::DataKeys;
 use crate::directory::Directory;
 use crate::engine::EngineHandle;
+use crate::engine::condition::Condition;
 use crate::engine::egress::Egress;
 use crate::engine::hold::Hold;
 use crate::id::EndpointId;
@@ -61,11 +63,18 @@ use crate::store::Store;
 pub trait Holds: fmt::Debug + Send + Sync {
     /// The endpoints to which nothing is sent at present, and why.
     fn holds(&self) -> Vec<(EndpointId, Hold)>;
+
+    /// How an endpoint does.
+    fn condition(&self, endpoint: EndpointId) -> Condition;
 }
 
 impl Holds for EngineHandle {
     fn holds(&self) -> Vec<(EndpointId, Hold)> {
         Self::holds(self)
+    }
+
+    fn condition(&self, endpoint: EndpointId) -> Condition {
+        Self::condition(self, endpoint)
     }
 }
 

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use waxseal_keys::{RingEntry, Timestamp};
 
-use super::endpoint_auth;
+use super::{endpoint_auth, pace};
+use crate::engine::condition::Condition;
 use crate::engine::hold::Hold;
 use crate::model::consumer::{Consumer, DeclaredType, Group, Visibility};
 use crate::model::delivery::{Attempt, Delivery};
@@ -87,7 +88,7 @@ pub(super) fn visible_event_type(declared: &DeclaredType) -> Value {
 }
 
 /// `hold`: the code of the reason why nothing is sent at present although it is active.
-pub(super) fn endpoint(endpoint: &Endpoint, hold: Option<Hold>) -> Value {
+pub(super) fn endpoint(endpoint: &Endpoint, hold: Option<Hold>, condition: &Condition) -> Value {
     let event_types = match &endpoint.event_types {
         Subscription::All => json!(["*"]),
         Subscription::Types(types) => json!(types),
@@ -98,7 +99,7 @@ pub(super) fn endpoint(endpoint: &Endpoint, hold: Option<Hold>) -> Value {
             json!({ "state": "paused", "reason": reason, "since": moment(*since) })
         }
     };
-    json!({
+    let mut shown = json!({
         "id": endpoint.id,
         "consumer": endpoint.consumer,
         "url": endpoint.url,
@@ -111,7 +112,11 @@ pub(super) fn endpoint(endpoint: &Endpoint, hold: Option<Hold>) -> Value {
         "status": status,
         "hold": hold.map(Hold::code),
         "created_at": moment(endpoint.created_at),
-    })
+    });
+    if let Value::Object(members) = &mut shown {
+        members.extend(pace::show(&endpoint.pace, condition));
+    }
+    shown
 }
 
 pub(super) fn key_set(set: &EncryptionKeySet) -> Value {

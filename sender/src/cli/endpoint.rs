@@ -8,6 +8,7 @@ use super::consumer::set;
 use super::endpoint_auth::{AuthArgs, ClearArgs};
 use super::error::CliError;
 use super::keys::{KeySetCommand, read_key_set};
+use super::pace::PaceArgs;
 use super::page::Page;
 
 /// Endpoints: where consumers receive
@@ -36,6 +37,9 @@ pub enum EndpointCommand {
         /// Free text for people
         #[arg(long)]
         description: Option<String>,
+        /// How fast and in which order it is delivered to
+        #[command(flatten)]
+        pace: PaceArgs,
         /// A file with its own public encryption keys (a JWK or a JWK Set)
         #[arg(long, value_name = "FILE")]
         keys: Option<String>,
@@ -79,6 +83,9 @@ pub enum EndpointCommand {
         /// What is taken away of it
         #[command(flatten)]
         clear: ClearArgs,
+        /// How fast and in which order it is delivered to
+        #[command(flatten)]
+        pace: PaceArgs,
     },
     /// Make its deliveries wait; nothing is lost
     Pause {
@@ -131,12 +138,13 @@ impl EndpointCommand {
     pub async fn run(self, remote: &Remote) -> Result<(), CliError> {
         let (api, output) = (remote.connect()?, remote.output());
         match self {
-            Self::Create { consumer, to, types, protection, audience, description, keys, auth } => {
+            Self::Create { consumer, to, types, protection, audience, description, pace, keys, auth } => {
                 let mut body = json!({
                     "consumer": consumer, "url": to, "event_types": types, "protection": protection.name(),
                 });
                 set(&mut body, "audience", audience);
                 set(&mut body, "description", description);
+                pace.put_into(&mut body)?;
                 if let Some(file) = keys {
                     body["encryption_keys"] = json!({ "jwks": read_key_set(&file)? });
                 }
@@ -150,12 +158,13 @@ impl EndpointCommand {
                 output.list(&api.get(&["endpoints"], &query).await?, &columns)
             }
             Self::Show { id } => output.item(&api.get(&["endpoints", &id], &[]).await?),
-            Self::Update { id, to, types, protection, description, auth, clear } => {
+            Self::Update { id, to, types, protection, description, pace, auth, clear } => {
                 let mut body = Value::Object(Map::new());
                 set(&mut body, "url", to);
                 set(&mut body, "event_types", types);
                 set(&mut body, "protection", protection.map(ProtectionArg::name));
                 set(&mut body, "description", description);
+                pace.put_into(&mut body)?;
                 clear.add_to(&mut body);
                 auth.add_to(&mut body)?;
                 output.item(&api.patch(&["endpoints", &id], body).await?)

@@ -18,6 +18,7 @@ pub mod keys;
 pub mod listen;
 pub mod open;
 pub mod output;
+pub mod pace;
 pub mod page;
 pub mod publish;
 pub mod serve;

@@ -72,6 +72,7 @@ impl Directory {
             }
             let endpoints: Vec<_> = state.endpoints_of.get(id).into_iter().flatten().copied().collect();
             let mut edits: Vec<_> = endpoints.iter().map(|id| Edit::Remove(Name::Endpoint(*id))).collect();
+            edits.extend(endpoints.iter().map(|id| Edit::Remove(Name::Health(*id))));
             let owners = state.key_sets.keys().filter(|owner| owner.consumer() == id);
             edits.extend(owners.map(|owner| Edit::Remove(Name::EncryptionKeys(owner.clone()))));
             let tokens = state.tokens.values().filter(|token| token.consumer.as_ref() == Some(id));
@@ -214,7 +215,12 @@ impl Directory {
             self.read(|state| audience_is_free(state, &endpoint))?;
         }
         let endpoint = Arc::new(endpoint);
-        self.commit(&changing, vec![Edit::Put(Item::Endpoint(Arc::clone(&endpoint)))]).await?;
+        let mut edits = vec![Edit::Put(Item::Endpoint(Arc::clone(&endpoint)))];
+        if endpoint.is_active() && !before.is_active() {
+            // Whoever resumes it wants to see it tried, not judged by its past.
+            edits.push(Edit::Remove(Name::Health(id)));
+        }
+        self.commit(&changing, edits).await?;
         Ok(endpoint)
     }
 
@@ -226,7 +232,7 @@ impl Directory {
         let changing = self.changing.lock().await;
         let endpoint = self.endpoint(id).ok_or_else(|| missing("endpoint", &id))?;
         let owner = KeyOwner::Endpoint(endpoint.consumer.clone(), id);
-        let mut edits = vec![Edit::Remove(Name::Endpoint(id))];
+        let mut edits = vec![Edit::Remove(Name::Endpoint(id)), Edit::Remove(Name::Health(id))];
         if self.key_set(&owner).is_some() {
             edits.push(Edit::Remove(Name::EncryptionKeys(owner)));
         }

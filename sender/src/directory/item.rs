@@ -15,6 +15,7 @@ use crate::model::client_ca::ClientCa;
 use crate::model::consumer::{Consumer, DeclaredType, Group};
 use crate::model::encryption_keys::{EncryptionKeySet, KeyOwner};
 use crate::model::endpoint::Endpoint;
+use crate::model::health::EndpointHealth;
 use crate::model::token::ApiToken;
 use crate::store::{Record, RecordChange, RecordKind, StoreError};
 
@@ -25,6 +26,7 @@ pub(super) enum Item {
     Group(Arc<Group>),
     EventType(Arc<DeclaredType>),
     Endpoint(Arc<Endpoint>),
+    Health(Arc<EndpointHealth>),
     EncryptionKeys(Arc<EncryptionKeySet>),
     Token(Arc<ApiToken>),
     ClientCa(Arc<ClientCa>),
@@ -37,6 +39,7 @@ pub(super) enum Name {
     Group(GroupName),
     EventType(EventType),
     Endpoint(EndpointId),
+    Health(EndpointId),
     EncryptionKeys(KeyOwner),
     Token(TokenId),
     /// There is one.
@@ -63,6 +66,7 @@ impl Item {
             RecordKind::Group => Self::Group(parse(record.kind, &json)?),
             RecordKind::EventType => Self::EventType(parse(record.kind, &json)?),
             RecordKind::Endpoint => Self::Endpoint(parse(record.kind, &json)?),
+            RecordKind::EndpointHealth => Self::Health(parse(record.kind, &json)?),
             RecordKind::EncryptionKeys => Self::EncryptionKeys(parse(record.kind, &json)?),
             RecordKind::Token => Self::Token(parse(record.kind, &json)?),
             RecordKind::ClientCa => Self::ClientCa(parse(record.kind, &json)?),
@@ -75,6 +79,7 @@ impl Item {
             Self::Group(group) => Name::Group(group.name.clone()),
             Self::EventType(declared) => Name::EventType(declared.name.clone()),
             Self::Endpoint(endpoint) => Name::Endpoint(endpoint.id),
+            Self::Health(health) => Name::Health(health.endpoint),
             Self::EncryptionKeys(set) => Name::EncryptionKeys(set.owner.clone()),
             Self::Token(token) => Name::Token(token.id),
             Self::ClientCa(_) => Name::ClientCa,
@@ -85,6 +90,7 @@ impl Item {
         match self {
             Self::Consumer(consumer) => Some(&consumer.id),
             Self::Endpoint(endpoint) => Some(&endpoint.consumer),
+            Self::Health(health) => Some(&health.consumer),
             Self::EncryptionKeys(set) => Some(set.owner.consumer()),
             Self::Token(token) => token.consumer.as_ref(),
             Self::Group(_) | Self::EventType(_) | Self::ClientCa(_) => None,
@@ -98,6 +104,7 @@ impl Item {
             Self::Group(group) => to_json(group),
             Self::EventType(declared) => to_json(declared),
             Self::Endpoint(endpoint) => to_json(endpoint),
+            Self::Health(health) => to_json(health),
             Self::EncryptionKeys(set) => to_json(set),
             Self::Token(token) => to_json(token),
             Self::ClientCa(authority) => to_json(authority),
@@ -112,6 +119,7 @@ impl Name {
             Self::Group(_) => RecordKind::Group,
             Self::EventType(_) => RecordKind::EventType,
             Self::Endpoint(_) => RecordKind::Endpoint,
+            Self::Health(_) => RecordKind::EndpointHealth,
             Self::EncryptionKeys(_) => RecordKind::EncryptionKeys,
             Self::Token(_) => RecordKind::Token,
             Self::ClientCa => RecordKind::ClientCa,
@@ -123,7 +131,7 @@ impl Name {
             Self::Consumer(id) => id.to_string(),
             Self::Group(name) => name.to_string(),
             Self::EventType(name) => name.to_string(),
-            Self::Endpoint(id) => id.to_string(),
+            Self::Endpoint(id) | Self::Health(id) => id.to_string(),
             Self::EncryptionKeys(KeyOwner::Consumer(id)) => format!("consumer/{id}"),
             Self::EncryptionKeys(KeyOwner::Endpoint(_, id)) => format!("endpoint/{id}"),
             Self::Token(id) => id.to_string(),

@@ -7,6 +7,7 @@
 mod change;
 mod error;
 mod fit;
+mod health;
 mod item;
 mod pause;
 mod read;
@@ -17,6 +18,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::{Mutex, MutexGuard, broadcast};
 
 pub use self::error::ChangeError;
+pub use self::health::HealthEdit;
 use self::item::{Edit, Item};
 pub use self::pause::PauseEdit;
 pub use self::read::To;
@@ -24,7 +26,7 @@ use self::state::State;
 use crate::data_keys::DataKeys;
 use crate::id::EndpointId;
 use crate::model::encryption_keys::KeyOwner;
-use crate::store::{RecordChange, Store};
+use crate::store::{RecordChange, RecordKind, Store};
 
 /// All that is configured.
 #[derive(Debug)]
@@ -57,13 +59,20 @@ impl Directory {
     pub async fn load(store: Arc<dyn Store>, keys: Arc<DataKeys>) -> Result<Arc<Self>, ChangeError> {
         let mut state = State::default();
         for record in store.records().await? {
-            state.put(Item::open(&record, &keys)?);
+            match Item::open(&record, &keys) {
+                Ok(item) => state.put(item),
+                // It may have been written at the moment in which its consumer was erased, and it is dispensable.
+                Err(_) if record.kind == RecordKind::EndpointHealth => {}
+                Err(error) => return Err(error),
+            }
         }
         for orphan in keys.consumers().into_iter().filter(|id| !state.consumers.contains_key(id)) {
             // Its consumer's erasure was cut off between the two writes that it takes: finish it.
             tracing::warn!(consumer = %orphan, "destroying the data key of a consumer that was removed");
             keys.destroy(&orphan).await?;
         }
+        let State { health, endpoints, .. } = &mut state;
+        health.retain(|id, _| endpoints.contains_key(id));
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         Ok(Arc::new(Self { store, keys, state: RwLock::new(state), changing: Mutex::new(()), events }))
     }

@@ -12,6 +12,7 @@ use crate::model::client_ca::ClientCa;
 use crate::model::consumer::{Consumer, DeclaredType, Group};
 use crate::model::encryption_keys::{EncryptionKeySet, KeyOwner};
 use crate::model::endpoint::{Endpoint, Subscription};
+use crate::model::health::EndpointHealth;
 use crate::model::token::ApiToken;
 
 /// The present state. Ordered maps where the API lists.
@@ -22,6 +23,7 @@ pub(super) struct State {
     pub(super) event_types: BTreeMap<EventType, Arc<DeclaredType>>,
     pub(super) endpoints: BTreeMap<EndpointId, Arc<Endpoint>>,
     pub(super) endpoints_of: HashMap<ConsumerId, BTreeSet<EndpointId>>,
+    pub(super) health: HashMap<EndpointId, Arc<EndpointHealth>>,
     pub(super) subscribers: HashMap<EventType, BTreeSet<EndpointId>>,
     pub(super) subscribers_to_all: BTreeSet<EndpointId>,
     /// Endpoints that have an audience of their own.
@@ -48,6 +50,9 @@ impl State {
                 self.index(&endpoint);
                 self.endpoints.insert(endpoint.id, endpoint);
             }
+            Item::Health(health) => {
+                self.health.insert(health.endpoint, health);
+            }
             Item::EncryptionKeys(set) => {
                 self.key_sets.insert(set.owner.clone(), set);
             }
@@ -72,6 +77,9 @@ impl State {
             Name::Endpoint(id) => {
                 self.unindex(*id);
                 self.endpoints.remove(id);
+            }
+            Name::Health(id) => {
+                self.health.remove(id);
             }
             Name::EncryptionKeys(owner) => {
                 self.key_sets.remove(owner);

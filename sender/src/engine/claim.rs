@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use super::breaker::Kind;
 use super::hold::Hold;
-use super::limits::Standing;
 use crate::id::EndpointId;
 use crate::model::delivery::LiveDelivery;
 use crate::model::event::PublishedEvent;
+use crate::model::pace::Order;
 use crate::store::DuePosition;
 
 /// A delivery that has just become live, or was read.
@@ -24,7 +25,7 @@ pub(super) struct Claim {
     pub(super) delivery: LiveDelivery,
     pub(super) payload: Option<Arc<PublishedEvent>>,
     pub(super) found: Found,
-    pub(super) standing: Standing,
+    pub(super) kind: Kind,
     pub(super) epoch: u64,
 }
 
@@ -41,12 +42,11 @@ pub(super) enum Found {
 #[derive(Clone, Debug)]
 pub(super) enum End {
     /// It is settled for good.
-    Final(Standing),
+    Final,
     /// Its attempt is recorded, and the delivery goes on.
     Again {
         /// As it is now.
         delivery: LiveDelivery,
-        standing: Standing,
         /// Why the endpoint is parked, if it is.
         hold: Option<Hold>,
     },
@@ -60,6 +60,7 @@ pub(super) enum End {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Read {
     pub(super) endpoint: EndpointId,
+    pub(super) order: Order,
     pub(super) after: DuePosition,
     pub(super) limit: usize,
 }

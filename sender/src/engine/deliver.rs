@@ -67,7 +67,10 @@ async fn deliver(shared: &Arc<Shared>, claim: &mut Claim) -> End {
         }
         let record = Record { started_at, ended_at: now, signing_kid, encryption_kid, report };
         match settle(shared, claim, record, verdict).await {
-            End::Again { delivery, .. } if at_once => claim.delivery = delivery,
+            End::Again { delivery, .. } if at_once => {
+                shared.with(|schedule, now| schedule.charge(delivery.endpoint, now));
+                claim.delivery = delivery;
+            }
             end => return end,
         }
     }

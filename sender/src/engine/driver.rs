@@ -13,10 +13,12 @@ use waxseal_keys::Timestamp;
 use super::claim::{Arrival, Read};
 use super::seal::{self, Unsealed};
 use super::shared::{Phase, Shared, insist};
+use super::slots::Slots;
 use crate::directory::DirectoryEvent;
 use crate::id::{ConsumerId, EndpointId};
 use crate::model::delivery::LiveDelivery;
 use crate::model::encryption_keys::KeyOwner;
+use crate::model::pace::Order;
 use crate::store::StoreError;
 
 /// Where changes are heard of.
@@ -127,7 +129,11 @@ async fn read(shared: Arc<Shared>, read: Read) {
 
 async fn arrivals(shared: &Shared, read: Read) -> Result<Vec<Arrival>, StoreError> {
     let limit = u32::try_from(read.limit).unwrap_or(u32::MAX);
-    let rows = shared.parts.store.due(read.endpoint, Some(read.after), Timestamp::MAX, limit).await?;
+    let (store, after) = (&shared.parts.store, read.after);
+    let rows = match read.order {
+        Order::Any => store.due(read.endpoint, Some(after), Timestamp::MAX, limit).await?,
+        Order::Fifo => store.in_order(read.endpoint, Some(after.id), limit).await?,
+    };
     let lacks = shared.with(|schedule, now| schedule.lacks(read, &rows, now));
     let mut payloads = seal::payloads(shared, lacks).await;
     let arrival = |delivery: LiveDelivery| Arrival { payload: payloads.remove(&delivery.event), delivery };
@@ -141,6 +147,7 @@ async fn discover(shared: Arc<Shared>) {
             for one in work {
                 schedule.discovered(one, now);
             }
+            schedule.surveyed();
         }),
         Err(error) => tracing::warn!(code = error.code(), "endpoints with work cannot be found"),
     }
@@ -150,7 +157,11 @@ async fn discover(shared: Arc<Shared>) {
 fn hear(shared: &Arc<Shared>, heard: Result<DirectoryEvent, broadcast::error::RecvError>) {
     match heard {
         Ok(DirectoryEvent::EndpointChanged(endpoint)) => {
-            shared.with(|schedule, _| schedule.new_epoch());
+            shared.with(|schedule, now| {
+                schedule.new_epoch();
+                schedule.refresh(endpoint, now);
+            });
+            shared.pump();
             shared.look(endpoint);
         }
         Ok(DirectoryEvent::EndpointRemoved(endpoint)) => {
@@ -165,7 +176,10 @@ fn hear(shared: &Arc<Shared>, heard: Result<DirectoryEvent, broadcast::error::Re
             look_at_holds(shared, Some(&consumer));
         }
         // Too many changes at once: any endpoint may be concerned. Those that are gone are noticed at the next claim.
-        Err(broadcast::error::RecvError::Lagged(_)) => look_at_holds(shared, None),
+        Err(broadcast::error::RecvError::Lagged(_)) => {
+            shared.with(|schedule, now| schedule.refresh_all(now));
+            look_at_holds(shared, None);
+        }
         // The directory lives in `shared`.
         Err(broadcast::error::RecvError::Closed) => {}
     }
@@ -188,6 +202,14 @@ fn report(shared: &Shared, reported: &mut HashSet<&'static str>) {
     for reason in reported.iter() {
         let held = codes.iter().filter(|code| *code == reason).count();
         metrics::gauge!("waxseal_holds", "reason" => *reason).set(count(held));
+    }
+    let conditions = shared.with(|schedule, now| schedule.conditions(now));
+    for (state, endpoints) in conditions.named() {
+        metrics::gauge!("waxseal_endpoints", "state" => state).set(count(endpoints));
+    }
+    let Slots { sound, new, struggling } = conditions.slots;
+    for (standing, slots) in [("sound", sound), ("new", new), ("struggling", struggling)] {
+        metrics::gauge!("waxseal_slots", "standing" => standing).set(count(slots));
     }
 }
 

@@ -2,17 +2,27 @@
 //!
 //! Relies on [`super::schedule`] to keep the lists of lanes. The invariant that it guarantees is written there.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod read;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use waxseal_keys::Timestamp;
 
+use self::read::Reading;
+use super::breaker::{Health, Kind, SLOW};
 use super::claim::{Arrival, Claim, Found};
 use super::hold::Hold;
 use super::limits::{Limits, Standing};
-use crate::id::{ConsumerId, DeliveryId, EventId};
+use super::pace::{Bucket, Terms};
+use super::place::{before, place, place_of, start};
+use super::room::{Room, size};
+use super::slots::Counted;
+use crate::id::{ConsumerId, DeliveryId};
 use crate::model::delivery::LiveDelivery;
 use crate::model::event::PublishedEvent;
+use crate::model::health::EndpointHealth;
+use crate::model::pace::Order;
 use crate::store::DuePosition;
 
 /// The live deliveries of one endpoint.
@@ -23,21 +33,26 @@ pub(super) struct Lane {
     waiting: BTreeMap<DuePosition, Waiting>,
     /// What waits or is in flight: nothing enters twice.
     known: HashSet<DeliveryId>,
-    /// With the place from which each was claimed.
-    in_flight: HashMap<DeliveryId, DuePosition>,
+    in_flight: HashMap<DeliveryId, Flight>,
+    /// What will be live soon, or not.
+    pub(super) expected: BTreeSet<DeliveryId>,
     /// Low-water cursor: what is live at or before it is known; `None`: everything that is live is known.
     low: Option<DuePosition>,
     reading: Reading,
     pub(super) held: Option<Held>,
-    pub(super) standing: Standing,
+    pub(super) health: Health,
+    pub(super) on_disk: OnDisk,
+    terms: Terms,
+    bucket: Bucket,
     pub(super) listed: Listed,
 }
 
-/// What the lanes together hold in memory.
+/// What the store has of the lane's health.
 #[derive(Debug, Default)]
-pub(super) struct Room {
-    pub(super) waiting: usize,
-    pub(super) payload_bytes: usize,
+pub(super) struct OnDisk {
+    pub(super) health: Option<EndpointHealth>,
+    /// One write at a time, so that the last one is the last one.
+    pub(super) is_being_written: bool,
 }
 
 /// Why nothing is claimed, and when that is looked at again.
@@ -54,43 +69,42 @@ pub(super) struct Listed {
     pub(super) hungry: bool,
     pub(super) doubtful: bool,
     pub(super) timer: Option<Timestamp>,
+    pub(super) watched: Option<Timestamp>,
+    pub(super) counted: Counted,
 }
 
 #[derive(Debug)]
-struct Waiting {
+pub(super) struct Waiting {
     delivery: LiveDelivery,
-    payload: Option<Arc<PublishedEvent>>,
+    pub(super) payload: Option<Arc<PublishedEvent>>,
     found: Found,
 }
 
-/// Reading of the store into the lane.
-#[derive(Debug)]
-enum Reading {
-    Idle,
-    Running {
-        /// What ended meanwhile: rows that were read of these may be old.
-        ended: HashSet<DeliveryId>,
-        /// Below everything that left memory or was refused meanwhile: the read may have missed it.
-        floor: Option<DuePosition>,
-    },
-    /// The store could not be read; not before this.
-    Failed {
-        again_at: Timestamp,
-    },
+/// A delivery that is in flight.
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    /// When it was due.
+    due_at: Timestamp,
+    /// When it was claimed.
+    since: Timestamp,
 }
 
 impl Lane {
     /// A lane that knows nothing of what is live after `low`.
-    pub(super) fn new(consumer: ConsumerId, low: Option<DuePosition>) -> Self {
+    pub(super) fn new(consumer: ConsumerId, terms: Terms, low: Option<DuePosition>) -> Self {
         Self {
             consumer,
             waiting: BTreeMap::new(),
             known: HashSet::new(),
             in_flight: HashMap::new(),
+            expected: BTreeSet::new(),
             low,
             reading: Reading::Idle,
             held: None,
-            standing: Standing::Sound,
+            health: Health::default(),
+            on_disk: OnDisk::default(),
+            terms,
+            bucket: Bucket::full(),
             listed: Listed::default(),
         }
     }
@@ -98,7 +112,7 @@ impl Lane {
     /// Takes a delivery into memory, or leaves it to the store where the cursor finds it.
     pub(super) fn keep(&mut self, arrival: Arrival, found: Found, limits: &Limits, room: &mut Room) {
         let Arrival { delivery, payload } = arrival;
-        let position = position(&delivery);
+        let position = place(self.terms.order, &delivery);
         if self.known.contains(&delivery.id) {
             return self.lend_payload(position, payload, limits, room);
         }
@@ -121,29 +135,64 @@ impl Lane {
         if !self.is_claimable(now, limits) {
             return None;
         }
-        let (position, waiting) = self.waiting.pop_first()?;
+        let (_, waiting) = self.waiting.pop_first()?;
         room.take(&waiting);
         let Waiting { delivery, payload, found } = waiting;
-        self.in_flight.insert(delivery.id, position);
-        Some(Claim { delivery, payload, found, standing: self.standing, epoch })
+        self.charge(now);
+        self.in_flight.insert(delivery.id, Flight { due_at: delivery.due_at, since: now });
+        let kind = if self.health.open.is_some() { Kind::Probe } else { Kind::Regular };
+        Some(Claim { delivery, payload, found, kind, epoch })
+    }
+
+    /// Takes a token for a POST, whether there is one or not.
+    pub(super) fn charge(&mut self, now: Timestamp) {
+        if let Some(rate) = self.terms.rate {
+            self.bucket.take(rate, now);
+        }
+    }
+
+    /// Goes on under these terms.
+    pub(super) fn agree(&mut self, terms: Terms, room: &mut Room, now: Timestamp) {
+        let before = std::mem::replace(&mut self.terms, terms);
+        if let Some(rate) = self.terms.rate.filter(|rate| before.rate != Some(*rate)) {
+            self.bucket.change(rate, now);
+        }
+        if before.order != self.terms.order {
+            // Places of the other order mean nothing in this one.
+            self.drop_waiting(room);
+            self.read_anew();
+        }
+    }
+
+    /// What its endpoint asks of it.
+    pub(super) fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     /// Forgets a claimed delivery. What is to be remembered of it is then kept or left.
     pub(super) fn end(&mut self, id: DeliveryId) -> Option<DuePosition> {
-        let position = self.in_flight.remove(&id)?;
+        let flight = self.in_flight.remove(&id)?;
         self.known.remove(&id);
         if let Reading::Running { ended, .. } = &mut self.reading {
             ended.insert(id);
         }
-        Some(position)
+        Some(place_of(self.terms.order, id, flight.due_at))
     }
 
     /// Leaves what is live at `position` to the store.
     pub(super) fn leave(&mut self, position: DuePosition) {
-        let before = before(position);
-        self.low = Some(self.low.map_or(before, |low| low.min(before)));
+        self.read_after(before(position));
+    }
+
+    /// Leaves everything to the store but what is known.
+    pub(super) fn read_anew(&mut self) {
+        self.read_after(start());
+    }
+
+    fn read_after(&mut self, place: DuePosition) {
+        self.low = Some(self.low.map_or(place, |low| low.min(place)));
         if let Reading::Running { floor, .. } = &mut self.reading {
-            *floor = Some(floor.map_or(before, |floor| floor.min(before)));
+            *floor = Some(floor.map_or(place, |floor| floor.min(place)));
         }
     }
 
@@ -160,77 +209,45 @@ impl Lane {
         self.drop_waiting(room);
         self.low = None;
         self.held = None;
+        self.health = Health::default();
+        self.on_disk = OnDisk::default();
         if let Reading::Running { floor, .. } = &mut self.reading {
             *floor = None;
         }
     }
 
-    /// The store says that the first live delivery is due at `next_due`: whether memory should have known.
-    pub(super) fn discovered(&mut self, next_due: Timestamp) {
-        let waits = self.waiting.first_key_value().map(|(position, _)| position.due_at);
-        let flies = self.in_flight.values().map(|position| position.due_at).min();
-        let earliest = [waits, flies, self.low.map(|low| low.due_at)].into_iter().flatten().min();
-        if earliest.is_none_or(|earliest| next_due < earliest) {
-            self.leave(first_at(next_due));
-        }
-    }
-
-    /// Begins to read the store: from where, and how many at most.
-    pub(super) fn begin_reading(&mut self, now: Timestamp, limits: &Limits) -> Option<DuePosition> {
-        let after = self.low.filter(|_| self.wants_reading(now, limits))?;
-        self.reading = Reading::Running { ended: HashSet::new(), floor: None };
-        Some(after)
-    }
-
-    /// Takes in what was read after the cursor: everything that is live there, if it is `complete`.
-    pub(super) fn read(&mut self, rows: Vec<Arrival>, complete: bool, limits: &Limits, room: &mut Room) {
-        let Reading::Running { ended, floor } = std::mem::replace(&mut self.reading, Reading::Idle) else {
-            return;
-        };
-        if self.held.is_some() {
-            return; // the cursor stays where it is
-        }
-        let last = rows.last().map(|row| position(&row.delivery));
-        let reached = if complete { None } else { last.or(self.low) };
-        self.low = [reached, floor].into_iter().flatten().min();
-        for Arrival { delivery, payload } in rows {
-            if !self.known.contains(&delivery.id) && !ended.contains(&delivery.id) {
-                let (position, found) = (position(&delivery), Found::Read);
-                self.take_in(position, Waiting { delivery, payload, found }, limits, room);
-            }
-        }
-    }
-
-    /// Notes that the store could not be read.
-    pub(super) fn reading_failed(&mut self, again_at: Timestamp) {
-        self.reading = Reading::Failed { again_at };
-    }
-
-    /// What of these is due and unknown, so that its payload is worth reading now.
-    pub(super) fn lacks(&self, rows: &[LiveDelivery], now: Timestamp) -> Vec<(EventId, ConsumerId)> {
-        let wanted = rows.iter().filter(|row| row.due_at <= now && !self.known.contains(&row.id));
-        wanted.map(|row| (row.event, row.consumer.clone())).collect()
-    }
-
     /// Whether a claim would succeed.
     pub(super) fn is_claimable(&self, now: Timestamp, limits: &Limits) -> bool {
         self.held.is_none()
-            && self.in_flight.len() < limits.of_lane(self.standing)
-            && self.waiting.first_key_value().is_some_and(|(first, _)| first.due_at <= now)
+            && self.in_flight.len() < self.allowance(now, limits)
+            && self.next_claim_at().is_some_and(|moment| moment <= now)
     }
 
-    /// Whether there is something due in the store that memory should hold.
-    pub(super) fn wants_reading(&self, now: Timestamp, limits: &Limits) -> bool {
-        let first_is_later = |low| self.waiting.first_key_value().is_none_or(|(first, _)| low < *first);
-        self.held.is_none()
-            && match self.reading {
-                Reading::Idle => true,
-                Reading::Running { .. } => false,
-                Reading::Failed { again_at } => again_at <= now,
-            }
-            && self.low.is_some_and(|low| {
-                low.due_at <= now && (self.waiting.len() <= limits.read / 2 || first_is_later(low))
-            })
+    /// How it does just now, what is in flight included.
+    pub(super) fn standing(&self, now: Timestamp) -> Standing {
+        if self.health.struggles() || self.overdue_at().is_some_and(|moment| moment <= now) {
+            Standing::Struggling
+        } else if self.health.proven {
+            Standing::Sound
+        } else {
+            Standing::New
+        }
+    }
+
+    /// What it is counted as among the slots.
+    pub(super) fn counted(&self, now: Timestamp) -> Counted {
+        Counted { standing: self.standing(now), in_flight: self.in_flight.len() }
+    }
+
+    /// When the oldest delivery in flight will have been there for too long.
+    pub(super) fn overdue_at(&self) -> Option<Timestamp> {
+        let oldest = self.in_flight.values().map(|flight| flight.since).min();
+        oldest.map(|since| since.saturating_add(SLOW))
+    }
+
+    /// Before this no token can be had, if there is a limit.
+    pub(super) fn token_at(&self) -> Option<Timestamp> {
+        self.terms.rate.map(|rate| self.bucket.next_at(rate))
     }
 
     /// The next moment at which something changes by itself.
@@ -238,27 +255,56 @@ impl Lane {
         if let Some(held) = &self.held {
             return (!self.listed.doubtful).then_some(held.look_at);
         }
-        let first = self.waiting.first_key_value().map(|(first, _)| first.due_at);
+        let first = self.next_claim_at();
+        // When an empty lane can be forgotten.
+        let rested = [self.terms.rate.map(|_| self.bucket.full_at()), self.health.rests_until];
+        let rested = rested.into_iter().flatten().max().filter(|_| self.waiting.is_empty());
         let unread = match self.reading {
             Reading::Idle => self.low.map(|low| low.due_at),
             Reading::Running { .. } => None,
             Reading::Failed { again_at } => Some(again_at),
         };
-        [first, unread].into_iter().flatten().filter(|moment| now < *moment).min()
+        [first, rested, unread].into_iter().flatten().filter(|moment| now < *moment).min()
     }
 
     /// Whether nothing would be lost without the lane.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self, now: Timestamp) -> bool {
         self.known.is_empty()
+            && self.expected.is_empty()
             && self.low.is_none()
             && self.held.is_none()
             && matches!(self.reading, Reading::Idle)
+            && self.health.is_trivial(now)
+            && self.on_disk.health.is_none()
+            && !self.on_disk.is_being_written
+            && (self.terms.rate.is_none() || self.bucket.full_at() <= now)
             && !(self.listed.ready || self.listed.hungry || self.listed.doubtful)
     }
 
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// How many may be in flight.
+    fn allowance(&self, now: Timestamp, limits: &Limits) -> usize {
+        if self.health.open.is_some() || self.terms.order == Order::Fifo {
+            return 1;
+        }
+        limits.of_lane(self.standing(now), self.terms.concurrency)
+    }
+
+    /// When the first delivery may be claimed, if it is known which one that is.
+    fn next_claim_at(&self) -> Option<Timestamp> {
+        let (place, first) = self.waiting.first_key_value()?;
+        // In a strict order nothing is made while something before it may be unread, or be accepted just now.
+        let unread = self.low.is_some_and(|low| low < *place);
+        let expected = self.expected.first().is_some_and(|expected| *expected < place.id);
+        if self.terms.order == Order::Fifo && (unread || expected) {
+            return None;
+        }
+        let due_at = Some(first.delivery.due_at);
+        [due_at, self.token_at(), self.health.rests_until, self.health.probe_at()].into_iter().flatten().max()
     }
 
     fn take_in(&mut self, position: DuePosition, mut waiting: Waiting, limits: &Limits, room: &mut Room) {
@@ -299,52 +345,3 @@ impl Lane {
         }
     }
 }
-
-impl Room {
-    fn has_bytes(&self, event: &PublishedEvent, limits: &Limits) -> bool {
-        self.payload_bytes + size(event) <= limits.payload_bytes
-    }
-
-    fn add(&mut self, waiting: &Waiting) {
-        self.waiting += 1;
-        self.payload_bytes += waiting.payload.as_deref().map_or(0, size);
-    }
-
-    fn take(&mut self, waiting: &Waiting) {
-        self.waiting -= 1;
-        self.payload_bytes -= waiting.payload.as_deref().map_or(0, size);
-    }
-}
-
-/// Where a delivery stands in its lane.
-pub(super) fn position(delivery: &LiveDelivery) -> DuePosition {
-    DuePosition { due_at: delivery.due_at, id: delivery.id }
-}
-
-/// The first place at a time.
-pub(super) fn first_at(due_at: Timestamp) -> DuePosition {
-    DuePosition { due_at, id: DeliveryId::from_bytes([0; 16]) }
-}
-
-/// The place just before another.
-pub(super) fn before(position: DuePosition) -> DuePosition {
-    match u128::from_be_bytes(*position.id.as_bytes()).checked_sub(1) {
-        Some(id) => DuePosition { id: DeliveryId::from_bytes(id.to_be_bytes()), ..position },
-        None => DuePosition {
-            due_at: Timestamp::from_millis(position.due_at.as_millis().saturating_sub(1)),
-            id: DeliveryId::from_bytes([0xff; 16]),
-        },
-    }
-}
-
-/// How much memory a payload takes, near enough to keep a budget. One that several lanes share is counted in each.
-fn size(event: &PublishedEvent) -> usize {
-    let data = match &event.data {
-        waxseal_envelope::Data::Json(json) => json.get().len(),
-        waxseal_envelope::Data::Binary { bytes, .. } => bytes.len(),
-    };
-    data + OVERHEAD
-}
-
-/// The event's other members and what the allocator adds.
-const OVERHEAD: usize = 256;

@@ -26,24 +26,32 @@ pub struct Limits {
 /// How an endpoint has been doing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Standing {
-    /// Its last attempt went well.
+    /// It answers.
     Sound,
-    /// Its last attempt failed or took long.
+    /// Nobody knows yet.
+    New,
+    /// Its last attempt failed, its answers take long, or one is long overdue.
     Struggling,
 }
 
 impl Limits {
-    /// How many deliveries of a lane may be in flight.
-    pub(super) fn of_lane(&self, standing: Standing) -> usize {
+    /// How many deliveries of a lane may be in flight, where `own` is what its endpoint says about that.
+    pub(super) fn of_lane(&self, standing: Standing, own: Option<usize>) -> usize {
+        let most = own.unwrap_or(self.per_endpoint);
         match standing {
-            Standing::Sound => self.per_endpoint,
-            Standing::Struggling => (self.per_endpoint / 4).max(1),
+            Standing::Sound => most,
+            Standing::New | Standing::Struggling => (most / 4).max(1),
         }
     }
 
     /// How many deliveries to struggling endpoints may be in flight.
     pub(super) fn struggling(&self) -> usize {
         (self.in_flight / 4).max(1)
+    }
+
+    /// How many deliveries to endpoints that struggle or have never answered may be in flight.
+    pub(super) fn unsound(&self) -> usize {
+        (self.in_flight / 2).max(1)
     }
 
     /// How many deliveries a lane may still hold when all lanes together hold enough.
@@ -59,7 +67,7 @@ impl Default for Limits {
             per_endpoint: 8,
             lane: 256,
             waiting: 65_536,
-            payload_bytes: 64 << 20,
+            payload_bytes: 32 << 20,
             read: 64,
             readers: 4,
             look_again: Duration::from_secs(30),

@@ -8,20 +8,27 @@
 //! delivery is made when it is due, unless its endpoint is held; that nothing is posted without the protection that
 //! its endpoint asks for; and that an attempt that was made is recorded, however long the store takes.
 
+pub mod breaker;
 mod claim;
+pub mod condition;
 mod deliver;
 mod driver;
 pub mod egress;
 pub mod hold;
 mod lane;
 mod limits;
+mod observe;
+mod pace;
+mod place;
 pub mod post;
 mod recent;
 mod ring;
+mod room;
 mod schedule;
 mod seal;
 mod settle;
 mod shared;
+mod slots;
 pub mod verdict;
 
 use std::sync::Arc;
@@ -30,7 +37,9 @@ use std::time::Duration;
 use waxseal_envelope::Issuer;
 use waxseal_keys::Clock;
 
+use self::breaker::BreakerPolicy;
 pub use self::claim::Arrival;
+use self::condition::Condition;
 use self::egress::Egress;
 use self::hold::Hold;
 pub use self::limits::Limits;
@@ -41,6 +50,7 @@ use crate::credentials::Credentials;
 use crate::data_keys::DataKeys;
 use crate::directory::Directory;
 use crate::id::EndpointId;
+use crate::publish::Expected;
 use crate::signing_keys::SigningKeys;
 use crate::store::Store;
 
@@ -80,6 +90,8 @@ pub struct EnginePolicy {
     pub limits: Limits,
     /// When failed attempts are repeated.
     pub retry: RetryPolicy,
+    /// When an endpoint is left alone, and when it is given up.
+    pub breaker: BreakerPolicy,
     /// How often the store is searched for what nobody announced.
     pub discover_every: Duration,
     /// How long a stop waits for what is in flight.
@@ -134,6 +146,18 @@ impl EngineHandle {
         self.shared.pump();
     }
 
+    /// Announces deliveries that will be on disk soon, or not: where the order is strict, nothing behind them is made
+    /// until they are dismissed.
+    pub fn expect(&self, expected: &[Expected]) {
+        self.shared.with(|schedule, now| expected.iter().for_each(|one| schedule.expect(one, now)));
+    }
+
+    /// These have arrived, or never will.
+    pub fn dismiss(&self, expected: &[Expected]) {
+        self.shared.with(|schedule, now| expected.iter().for_each(|one| schedule.dismiss(one, now)));
+        self.shared.pump();
+    }
+
     /// Looks at an endpoint again: what it is held for may have gone, or the time moved.
     pub fn wake(&self, endpoint: EndpointId) {
         self.shared.with(|schedule, _| schedule.new_epoch());
@@ -145,6 +169,11 @@ impl EngineHandle {
     pub fn holds(&self) -> Vec<(EndpointId, Hold)> {
         self.shared
             .with(|schedule, _| schedule.holds().map(|(endpoint, _, hold)| (endpoint, *hold)).collect())
+    }
+
+    /// How an endpoint does.
+    pub fn condition(&self, endpoint: EndpointId) -> Condition {
+        self.shared.with(|schedule, now| schedule.condition(endpoint, now))
     }
 
     /// How much is at hand.
@@ -171,6 +200,7 @@ impl Default for EnginePolicy {
         Self {
             limits: Limits::default(),
             retry: RetryPolicy::default(),
+            breaker: BreakerPolicy::default(),
             discover_every: Duration::from_secs(30),
             stop_within: Duration::from_secs(10),
         }

@@ -1,19 +1,19 @@
-//! The last few thousand ids that ended, so that late news of them is known to be old.
+//! The last few thousand ids of which something is true: deliveries that ended, so that late news of them is known to
+//! be old; endpoints that answer, after their lanes are gone.
 
 use std::collections::{HashSet, VecDeque};
-
-use crate::id::DeliveryId;
+use std::hash::Hash;
 
 /// A bounded set that forgets its oldest members.
-#[derive(Debug, Default)]
-pub(super) struct Recent {
-    order: VecDeque<DeliveryId>,
-    members: HashSet<DeliveryId>,
+#[derive(Debug)]
+pub(super) struct Recent<T> {
+    order: VecDeque<T>,
+    members: HashSet<T>,
 }
 
-impl Recent {
+impl<T: Copy + Eq + Hash> Recent<T> {
     /// Remembers an id.
-    pub(super) fn insert(&mut self, id: DeliveryId) {
+    pub(super) fn insert(&mut self, id: T) {
         if !self.members.insert(id) {
             return;
         }
@@ -26,8 +26,21 @@ impl Recent {
     }
 
     /// Whether it is remembered.
-    pub(super) fn contains(&self, id: &DeliveryId) -> bool {
+    pub(super) fn contains(&self, id: &T) -> bool {
         self.members.contains(id)
+    }
+
+    /// Forgets an id.
+    pub(super) fn remove(&mut self, id: &T) {
+        if self.members.remove(id) {
+            self.order.retain(|member| member != id);
+        }
+    }
+}
+
+impl<T> Default for Recent<T> {
+    fn default() -> Self {
+        Self { order: VecDeque::new(), members: HashSet::new() }
     }
 }
 
@@ -37,6 +50,7 @@ const MEMBERS: usize = 16_384;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::DeliveryId;
 
     #[test]
     fn it_forgets_the_oldest_and_stays_bounded() {
@@ -49,5 +63,7 @@ mod tests {
         assert!(!recent.contains(&id(0)));
         assert!(recent.contains(&id(1)) && recent.contains(&id(MEMBERS)));
         assert_eq!((recent.order.len(), recent.members.len()), (MEMBERS, MEMBERS));
+        recent.remove(&id(1));
+        assert!(!recent.contains(&id(1)) && recent.order.len() == MEMBERS - 1);
     }
 }

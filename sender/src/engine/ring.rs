@@ -1,4 +1,5 @@
-//! Whose turn it is: consumers in turn, and the endpoints of each consumer in turn; lanes that struggle apart.
+//! Whose turn it is: consumers in turn, and the endpoints of each consumer in turn; lanes that must wait for slots
+//! apart.
 //!
 //! Guarantees that between two turns of one consumer every other listed consumer has exactly one, whatever the number
 //! of its endpoints or the length of their queues; and the same among the endpoints of one consumer. Knows nothing
@@ -9,12 +10,11 @@ use std::collections::{HashMap, VecDeque};
 use super::limits::Standing;
 use crate::id::{ConsumerId, EndpointId};
 
-/// Two rings, one for each standing. Turns alternate between them.
-#[derive(Debug)]
+/// A ring for each standing. Turns alternate between those that are open.
+#[derive(Debug, Default)]
 pub(super) struct Rings {
-    sound: Ring,
-    struggling: Ring,
-    turn: Standing,
+    rings: [Ring; 3],
+    turn: usize,
 }
 
 /// Endpoints that have work, in the order of their turns.
@@ -26,43 +26,36 @@ struct Ring {
 }
 
 impl Rings {
-    pub(super) fn new() -> Self {
-        Self { sound: Ring::default(), struggling: Ring::default(), turn: Standing::Sound }
-    }
-
     /// Lists an endpoint behind the others of its consumer.
-    pub(super) fn push(&mut self, standing: Standing, consumer: &ConsumerId, endpoint: EndpointId) {
-        self.ring(standing).push(consumer, endpoint);
+    pub(super) fn push(&mut self, ring: Standing, consumer: &ConsumerId, endpoint: EndpointId) {
+        self.rings[index(ring)].push(consumer, endpoint);
     }
 
-    /// Takes the endpoint whose turn it is off its ring, and says which ring that was. Those that struggle are left
-    /// out unless they `may_struggle` now.
-    pub(super) fn pop(&mut self, may_struggle: bool) -> Option<(EndpointId, Standing)> {
-        let order = match self.turn {
-            Standing::Sound => [Standing::Sound, Standing::Struggling],
-            Standing::Struggling => [Standing::Struggling, Standing::Sound],
-        };
-        for standing in order {
-            if (standing == Standing::Sound || may_struggle)
-                && let Some(endpoint) = self.ring(standing).pop()
+    /// Takes the endpoint whose turn it is off its ring. Rings that are not `open` now are left out.
+    pub(super) fn pop(&mut self, open: impl Fn(Standing) -> bool) -> Option<EndpointId> {
+        for step in 0..RINGS.len() {
+            let turn = (self.turn + step) % RINGS.len();
+            if open(RINGS[turn])
+                && let Some(endpoint) = self.rings[turn].pop()
             {
-                self.turn = match standing {
-                    Standing::Sound => Standing::Struggling,
-                    Standing::Struggling => Standing::Sound,
-                };
-                return Some((endpoint, standing));
+                self.turn = (turn + 1) % RINGS.len();
+                return Some(endpoint);
             }
         }
         None
     }
+}
 
-    fn ring(&mut self, standing: Standing) -> &mut Ring {
-        match standing {
-            Standing::Sound => &mut self.sound,
-            Standing::Struggling => &mut self.struggling,
-        }
+fn index(standing: Standing) -> usize {
+    match standing {
+        Standing::Sound => 0,
+        Standing::New => 1,
+        Standing::Struggling => 2,
     }
 }
+
+/// In the order of [`index`].
+const RINGS: [Standing; 3] = [Standing::Sound, Standing::New, Standing::Struggling];
 
 impl Ring {
     fn push(&mut self, consumer: &ConsumerId, endpoint: EndpointId) {

@@ -40,88 +40,89 @@
 //!   sees that the first live delivery of an endpoint is due earlier than anything known, and moves the cursor back.
 //!   Everything else that is known leaves or moves on, so the missed row becomes the first sooner or later.
 //! - *The store*: reads and settlements are tried again; what is in flight stays in flight until it is settled.
-//! - *A receiver*: its lane becomes [`Standing::Struggling`] and may use only a part of the slots; others go on.
+//! - *A receiver*: its lane becomes [`Standing::Struggling`], at the latest when a delivery has been in flight for
+//!   [`SLOW`](super::breaker::SLOW), and may use only a part of the slots (`slots`); others go on. When it fails again
+//!   and again its breaker opens (`breaker`) and its deliveries wait as they are.
 //!
 //! # Turns
 //!
 //! One claim per turn; turns go round the consumers that have something claimable, and within a consumer round its
-//! endpoints. Lanes that struggle go round in a ring of their own, every second turn as long as they use less than a
-//! quarter of the slots.
+//! endpoints. Lanes that struggle, and new ones that find no slot, go round in rings of their own.
+//!
+//! # When the first delivery of a lane may be claimed
+//!
+//! When it is due, a token can be had (`pace`), the rest is over that the receiver asked for, and, where the breaker is
+//! open, the time of the probe has come: the latest of these moments is the lane's timer. In a lane with a strict order
+//! (`place`) the first delivery is the first of all that are live, so nothing is claimed while something before it may
+//! be unread.
+
+mod arrive;
+mod condition;
+mod held;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use waxseal_keys::Timestamp;
 
+pub(super) use self::condition::{HealthChange, Observed, Wrote};
 use super::claim::{Arrival, Claim, End, Found, Read};
-use super::hold::Hold;
-use super::lane::{Held, Lane, Room, before, first_at};
+use super::lane::Lane;
 use super::limits::{Limits, Standing};
+use super::pace::TermsOf;
 use super::recent::Recent;
 use super::ring::Rings;
-use crate::id::{ConsumerId, EndpointId, EventId};
+use super::room::Room;
+use super::slots::Slots;
+use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use crate::model::delivery::LiveDelivery;
-use crate::store::EndpointWork;
 
 /// All lanes, and whose turn it is.
 #[derive(Debug)]
 pub(super) struct Schedule {
     limits: Limits,
+    terms: Arc<dyn TermsOf>,
     lanes: HashMap<EndpointId, Lane>,
     room: Room,
     rings: Rings,
     timers: BTreeSet<(Timestamp, EndpointId)>,
+    /// When lanes that have something in flight are looked at, in case that takes too long. Wakes nobody: a lane that
+    /// turns out to struggle makes nothing possible.
+    watch: BTreeSet<(Timestamp, EndpointId)>,
     hungry: VecDeque<EndpointId>,
     doubtful: VecDeque<EndpointId>,
-    recent: Recent,
-    in_flight: usize,
-    struggling_in_flight: usize,
+    recent: Recent<DeliveryId>,
+    /// Endpoints without a lane that answered well when they had one.
+    proven: Recent<EndpointId>,
+    slots: Slots,
     reading: usize,
+    /// What was live at the start has been found.
+    surveyed: bool,
     epoch: u64,
     stirred: bool,
 }
 
 impl Schedule {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, terms: Arc<dyn TermsOf>) -> Self {
         Self {
             limits,
+            terms,
             lanes: HashMap::new(),
             room: Room::default(),
-            rings: Rings::new(),
+            rings: Rings::default(),
             timers: BTreeSet::new(),
+            watch: BTreeSet::new(),
             hungry: VecDeque::new(),
             doubtful: VecDeque::new(),
             recent: Recent::default(),
-            in_flight: 0,
-            struggling_in_flight: 0,
+            proven: Recent::default(),
+            slots: Slots::default(),
             reading: 0,
+            surveyed: false,
             epoch: 0,
             stirred: false,
         }
-    }
-
-    /// A publisher announces a delivery that is live since just now.
-    pub(super) fn arrive(&mut self, arrival: Arrival, now: Timestamp) {
-        if self.recent.contains(&arrival.delivery.id) {
-            return;
-        }
-        let endpoint = arrival.delivery.endpoint;
-        let lane =
-            self.lanes.entry(endpoint).or_insert_with(|| Lane::new(arrival.delivery.consumer.clone(), None));
-        lane.keep(arrival, Found::Arrived, &self.limits, &mut self.room);
-        self.review(endpoint, now);
-    }
-
-    /// The store has live deliveries of this endpoint.
-    pub(super) fn discovered(&mut self, work: EndpointWork, now: Timestamp) {
-        let EndpointWork { endpoint, consumer, next_due } = work;
-        match self.lanes.get_mut(&endpoint) {
-            Some(lane) => lane.discovered(next_due),
-            None => {
-                self.lanes.insert(endpoint, Lane::new(consumer, Some(before(first_at(next_due)))));
-            }
-        }
-        self.review(endpoint, now);
     }
 
     /// The next lane to read from the store. Must be answered by [`Self::read`] or [`Self::reading_failed`].
@@ -133,7 +134,8 @@ impl Schedule {
             lane.listed.hungry = false;
             if let Some(after) = lane.begin_reading(now, &self.limits) {
                 self.reading += 1;
-                return Some(Read { endpoint, after, limit: self.limits.read });
+                let order = lane.terms().order;
+                return Some(Read { endpoint, order, after, limit: self.limits.read });
             }
             self.review(endpoint, now);
         }
@@ -173,38 +175,33 @@ impl Schedule {
     /// Claims the delivery whose turn it is.
     pub(super) fn next(&mut self, now: Timestamp) -> Option<Claim> {
         self.advance(now);
-        while self.in_flight < self.limits.in_flight {
-            let may_struggle = self.struggling_in_flight < self.limits.struggling();
-            let (endpoint, ring) = self.rings.pop(may_struggle)?;
+        loop {
+            let (slots, limits) = (self.slots, &self.limits);
+            let endpoint = self.rings.pop(|standing| slots.admit(standing, limits))?;
             let Some(lane) = self.lanes.get_mut(&endpoint) else { continue };
             lane.listed.ready = false;
-            let right = lane.standing == ring;
-            let claim = right.then(|| lane.claim(now, self.epoch, &self.limits, &mut self.room)).flatten();
+            // It may do otherwise now than when it was listed; then it is listed again.
+            let admitted = slots.admit(lane.standing(now), limits);
+            let claim = admitted.then(|| lane.claim(now, self.epoch, limits, &mut self.room)).flatten();
             self.review(endpoint, now);
-            if let Some(claim) = claim {
-                self.in_flight += 1;
-                self.struggling_in_flight += usize::from(claim.standing == Standing::Struggling);
-                return Some(claim);
+            if claim.is_some() {
+                return claim;
             }
         }
-        None
     }
 
     /// A claimed delivery is no longer in flight.
     pub(super) fn done(&mut self, claim: Claim, end: End, now: Timestamp) {
-        let Claim { delivery, payload, found, standing, epoch } = claim;
+        let Claim { delivery, payload, found, kind: _, epoch } = claim;
         let endpoint = delivery.endpoint;
-        self.in_flight -= 1;
-        self.struggling_in_flight -= usize::from(standing == Standing::Struggling);
         let Some(lane) = self.lanes.get_mut(&endpoint) else { return };
         let Some(position) = lane.end(delivery.id) else { return };
         if found == Found::Read && delivery.attempts_made <= 1 && !matches!(end, End::Held(_)) {
             self.recent.insert(delivery.id);
         }
         match end {
-            End::Final(standing) => lane.standing = standing,
-            End::Again { delivery, standing, hold } => {
-                lane.standing = standing;
+            End::Final => {}
+            End::Again { delivery, hold } => {
                 // What is due much later would only keep others' payloads out of memory.
                 let payload = payload.filter(|_| delivery.due_at <= now.saturating_add(SOON));
                 lane.keep(Arrival { delivery, payload }, found, &self.limits, &mut self.room);
@@ -224,22 +221,6 @@ impl Schedule {
         self.lanes.contains_key(&endpoint)
     }
 
-    /// Parks an endpoint: nothing of it is claimed until it is released.
-    pub(super) fn hold(&mut self, endpoint: EndpointId, hold: Hold, now: Timestamp) {
-        let Some(lane) = self.lanes.get_mut(&endpoint) else { return };
-        lane.leave_all(&mut self.room);
-        lane.held = Some(Held { hold, look_at: now.saturating_add(self.limits.look_again) });
-        self.review(endpoint, now);
-    }
-
-    /// Lets an endpoint go on.
-    pub(super) fn release(&mut self, endpoint: EndpointId, now: Timestamp) {
-        if let Some(lane) = self.lanes.get_mut(&endpoint) {
-            lane.held = None;
-            self.review(endpoint, now);
-        }
-    }
-
     /// Forgets what waits for an endpoint whose live deliveries have all been cancelled.
     pub(super) fn clear(&mut self, endpoint: EndpointId, now: Timestamp) {
         if let Some(lane) = self.lanes.get_mut(&endpoint) {
@@ -248,46 +229,13 @@ impl Schedule {
         }
     }
 
-    /// Something that holds depend on has changed: a hold that was found before this moment no longer counts.
-    pub(super) fn new_epoch(&mut self) {
-        self.epoch += 1;
-    }
-
-    /// The present epoch, for what is found outside of a claim.
-    pub(super) fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
-    /// Held endpoints that have waited long enough to be looked at again.
-    pub(super) fn doubtful(&mut self, now: Timestamp) -> Vec<EndpointId> {
-        self.advance(now);
-        let doubtful: Vec<_> = self.doubtful.drain(..).collect();
-        for endpoint in &doubtful {
-            if let Some(lane) = self.lanes.get_mut(endpoint) {
-                lane.listed.doubtful = false;
-                if let Some(held) = &mut lane.held {
-                    held.look_at = now.saturating_add(self.limits.look_again);
-                }
-                self.review(*endpoint, now);
-            }
-        }
-        doubtful
-    }
-
-    /// Which endpoints are held, and why.
-    pub(super) fn holds(&self) -> impl Iterator<Item = (EndpointId, &ConsumerId, &Hold)> {
-        self.lanes.iter().filter_map(|(endpoint, lane)| {
-            lane.held.as_ref().map(|held| (*endpoint, &lane.consumer, &held.hold))
-        })
-    }
-
     /// The next moment at which something changes by itself.
     pub(super) fn next_wake(&self) -> Option<Timestamp> {
         self.timers.first().map(|(moment, _)| *moment)
     }
 
     pub(super) fn in_flight(&self) -> usize {
-        self.in_flight
+        self.slots.total()
     }
 
     pub(super) fn lanes(&self) -> usize {
@@ -303,13 +251,6 @@ impl Schedule {
         std::mem::take(&mut self.stirred)
     }
 
-    /// Parks an endpoint for a reason that was found in `epoch`, if nothing has changed since.
-    fn hold_since(&mut self, epoch: u64, endpoint: EndpointId, hold: Option<Hold>, now: Timestamp) {
-        if let Some(hold) = hold.filter(|_| epoch == self.epoch) {
-            self.hold(endpoint, hold, now);
-        }
-    }
-
     /// Reviews the lanes whose moment has come.
     fn advance(&mut self, now: Timestamp) {
         while let Some((moment, endpoint)) = self.timers.first().copied()
@@ -321,14 +262,37 @@ impl Schedule {
             }
             self.review(endpoint, now);
         }
+        while let Some((moment, endpoint)) = self.watch.first().copied()
+            && moment <= now
+        {
+            self.watch.pop_first();
+            if let Some(lane) = self.lanes.get_mut(&endpoint) {
+                lane.listed.watched = None;
+            }
+            self.review(endpoint, now);
+        }
     }
 
     /// Puts a lane on every list on which it belongs now, or drops it. Called after every change to a lane.
     fn review(&mut self, endpoint: EndpointId, now: Timestamp) {
         let Some(lane) = self.lanes.get_mut(&endpoint) else { return };
+        let counted = lane.counted(now);
+        self.slots.recount(std::mem::replace(&mut lane.listed.counted, counted), counted);
         if !lane.listed.ready && lane.is_claimable(now, &self.limits) {
             lane.listed.ready = true;
-            self.rings.push(lane.standing, &lane.consumer, endpoint);
+            let ring = match counted.standing {
+                // As long as there are slots for both, turns are taken together.
+                Standing::New if self.slots.admit(Standing::New, &self.limits) => Standing::Sound,
+                standing => standing,
+            };
+            self.rings.push(ring, &lane.consumer, endpoint);
+        }
+        if lane.listed.watched.is_none()
+            && counted.standing != Standing::Struggling
+            && let Some(moment) = lane.overdue_at()
+        {
+            lane.listed.watched = Some(moment);
+            self.watch.insert((moment, endpoint));
         }
         if !lane.listed.hungry && lane.wants_reading(now, &self.limits) {
             lane.listed.hungry = true;
@@ -340,7 +304,8 @@ impl Schedule {
             self.doubtful.push_back(endpoint);
             self.stirred = true;
         }
-        let moment = if lane.is_idle() { None } else { lane.next_moment(now) };
+        let idle = lane.is_idle(now);
+        let moment = if idle { None } else { lane.next_moment(now) };
         if moment != lane.listed.timer {
             if let Some(old) = lane.listed.timer {
                 self.timers.remove(&(old, endpoint));
@@ -351,8 +316,12 @@ impl Schedule {
                 self.timers.insert((moment, endpoint));
             }
         }
-        if lane.is_idle() {
-            self.lanes.remove(&endpoint);
+        if idle && let Some(lane) = self.lanes.remove(&endpoint) {
+            self.watch.remove(&(lane.listed.watched.unwrap_or(now), endpoint));
+            match counted.standing {
+                Standing::Sound => self.proven.insert(endpoint),
+                Standing::New | Standing::Struggling => self.proven.remove(&endpoint),
+            }
         }
     }
 }

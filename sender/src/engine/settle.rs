@@ -9,12 +9,14 @@ use waxseal_keys::Timestamp;
 
 use super::claim::{Claim, End};
 use super::hold::Hold;
-use super::limits::Standing;
+use super::observe::{HealthWrite, observe};
 use super::post::{Answer, PostError};
+use super::schedule::Observed;
 use super::shared::{Shared, insist};
 use super::verdict::{Verdict, result_code};
 use crate::directory::PauseEdit;
 use crate::model::delivery::{Attempt, DeliveryState, LiveDelivery};
+use crate::model::endpoint::PauseReason;
 use crate::store::{Outcome, Settled, Settlement};
 
 /// One POST, as it went.
@@ -40,18 +42,21 @@ pub(super) async fn settle(shared: &Shared, claim: &Claim, record: Record, verdi
         Verdict::Released => return End::Left,
     };
     let took = record.ended_at.duration_since(record.started_at);
-    let pause = begin_pause(shared, claim, verdict, record.ended_at).await;
-    let standing = standing(verdict, took);
+    let Observed { give_up, write: health } = observe(shared, claim, &record, took);
+    let pause = begin_pause(shared, claim, verdict, give_up, record.ended_at).await;
+    let health = HealthWrite::begin(shared, claim.delivery.endpoint, health);
     tell(claim, &record, result, took);
     let settlement = Settlement {
         delivery: claim.delivery.clone(),
         outcome,
         at: record.ended_at,
-        changes: pause.as_ref().map(PauseEdit::changes).unwrap_or_default(),
+        changes: pause.iter().flat_map(PauseEdit::changes).chain(health.change()).collect(),
         attempt: Some(attempt(shared, claim, record, outcome, took)),
     };
     let attempts_made = claim.delivery.attempts_made.saturating_add(1);
-    match write(shared, settlement).await {
+    let settled = write(shared, settlement).await;
+    health.end(shared, settled).await;
+    match settled {
         Settled::Recorded => {}
         Settled::Stale => return End::Left,
     }
@@ -61,10 +66,10 @@ pub(super) async fn settle(shared: &Shared, claim: &Claim, record: Record, verdi
         Hold::EndpointPaused
     });
     match outcome {
-        Outcome::Final(_) => End::Final(standing),
+        Outcome::Final(_) => End::Final,
         Outcome::Again { due_at } => {
             let delivery = LiveDelivery { due_at, attempts_made, ..claim.delivery.clone() };
-            End::Again { delivery, standing, hold }
+            End::Again { delivery, hold }
         }
     }
 }
@@ -95,7 +100,7 @@ pub(super) async fn settle_without_post(
         Settled::Recorded => {
             let result = if state == DeliveryState::Refused { "refused" } else { "cancelled" };
             metrics::counter!("waxseal_deliveries_total", "result" => result).increment(1);
-            End::Final(claim.standing)
+            End::Final
         }
         Settled::Stale => End::Left,
     }
@@ -111,14 +116,19 @@ async fn write(shared: &Shared, settlement: Settlement) -> Settled {
     settled
 }
 
-/// The pause that a verdict asks for, unless the endpoint is paused or gone already.
+/// The pause that a verdict asks for, or that the endpoint is due for, unless it is paused or gone already.
 async fn begin_pause<'a>(
     shared: &'a Shared,
     claim: &Claim,
     verdict: Verdict,
+    give_up: bool,
     now: Timestamp,
 ) -> Option<PauseEdit<'a>> {
-    let Verdict::PauseEndpoint { reason, .. } = verdict else { return None };
+    let reason = match verdict {
+        Verdict::PauseEndpoint { reason, .. } => reason,
+        _ if give_up => PauseReason::Failing,
+        _ => return None,
+    };
     let (directory, id) = (&shared.parts.directory, claim.delivery.endpoint);
     directory.endpoint(id).filter(|endpoint| endpoint.is_active())?;
     match directory.begin_pause(id, reason, now).await {
@@ -155,11 +165,6 @@ fn attempt(shared: &Shared, claim: &Claim, record: Record, outcome: Outcome, too
     }
 }
 
-fn standing(verdict: Verdict, took: Duration) -> Standing {
-    let failed = matches!(verdict, Verdict::Retry { .. } | Verdict::Exhausted { .. } | Verdict::Expired);
-    if failed || took > SLOW { Standing::Struggling } else { Standing::Sound }
-}
-
 /// Ids, codes, status and time; never a URL, a payload or a token.
 fn tell(claim: &Claim, record: &Record, result: &'static str, took: Duration) {
     let LiveDelivery { id, event, endpoint, attempts_made, due_at, .. } = &claim.delivery;
@@ -180,6 +185,3 @@ fn tell(claim: &Claim, record: &Record, result: &'static str, took: Duration) {
         tracing::warn!(%endpoint, seconds = skew.as_secs(), "the receiver's clock differs from ours");
     }
 }
-
-/// An endpoint that takes longer than this shares the slots of those that fail.
-const SLOW: Duration = Duration::from_secs(5);

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use waxseal_keys::Timestamp;
 
 use super::claim::Claim;
+use super::pace::Configured;
 use super::schedule::Schedule;
 use super::{EngineParts, deliver, driver};
 use crate::id::{DeliveryId, EndpointId};
@@ -43,8 +44,15 @@ pub(super) enum Phase {
 
 impl Shared {
     pub(super) fn new(parts: EngineParts, runtime: Handle) -> Self {
+        let configured = Configured {
+            directory: Arc::clone(&parts.directory),
+            disable_after: parts.policy.breaker.disable_after,
+        };
+        let mut schedule = Schedule::new(parts.policy.limits.clone(), Arc::new(configured));
+        let now = parts.clock.now();
+        parts.directory.failing().into_iter().for_each(|health| schedule.restore(health, now));
         Self {
-            schedule: Mutex::new(Schedule::new(parts.policy.limits.clone())),
+            schedule: Mutex::new(schedule),
             parts,
             tasks: Mutex::new(JoinSet::new()),
             runtime,
@@ -80,15 +88,22 @@ impl Shared {
         }
     }
 
-    /// Gives a delivery back and takes the next one, if there is one.
-    pub(super) fn exchange(&self, claim: Claim, end: super::claim::End) -> Option<Claim> {
+    /// Gives a delivery back and takes the next one, if there is one. What else its end has made possible is begun: an
+    /// endpoint that answers at last may get more at once than before.
+    pub(super) fn exchange(self: &Arc<Self>, claim: Claim, end: super::claim::End) -> Option<Claim> {
         let running = self.phase() == Phase::Running;
-        let (next, stirred) = self.with(|schedule, now| {
+        let (mut claims, stirred) = self.with(|schedule, now| {
             schedule.done(claim, end, now);
-            (running.then(|| schedule.next(now)).flatten(), schedule.stirred())
+            let next = || running.then(|| schedule.next(now)).flatten();
+            let claims: Vec<_> = std::iter::from_fn(next).collect();
+            (claims, schedule.stirred())
         });
         if stirred || !running {
             self.ring();
+        }
+        let next = claims.pop();
+        for claim in claims {
+            self.spawn(deliver::work(Arc::clone(self), claim));
         }
         next
     }

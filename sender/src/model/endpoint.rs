@@ -9,6 +9,7 @@ use waxseal_envelope::{Audience, EventType};
 use waxseal_keys::Timestamp;
 
 use super::authentication::Authentication;
+use super::pace::Pace;
 use super::server_authentication::ServerAuthentication;
 use crate::id::{ConsumerId, EndpointId};
 
@@ -32,6 +33,9 @@ pub struct Endpoint {
     pub description: Option<String>,
     /// Whether deliveries are made.
     pub status: EndpointStatus,
+    /// How fast and in which order it is delivered to.
+    #[serde(default)]
+    pub pace: Pace,
     /// When it was created.
     pub created_at: Timestamp,
     /// What we show its server beside the token; nothing for most.
@@ -92,6 +96,8 @@ pub enum PauseReason {
     WrongIssuer,
     /// The receiver does not take tokens of this audience.
     WrongAudience,
+    /// Nothing but failure for as long as the endpoint's `disable_after`.
+    Failing,
 }
 
 impl Endpoint {

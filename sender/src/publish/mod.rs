@@ -9,7 +9,13 @@
 //! [`REMEMBERED`]: the same content is answered with the event that was accepted first, other content is refused.
 //! Where both are given the `id` decides, since it names the event and not the request. Keys are shared by everybody
 //! who may publish to everyone, and apart for each token that is bound to a consumer.
+//!
+//! **Order.** Delivery ids ascend in the order in which publications begin. Where an endpoint wants its deliveries in
+//! that order, the engine waits for those that have their ids and are not on disk yet, so the events of a batch are
+//! delivered as they stand in it, and what is published after an answer is delivered after what was answered. Between
+//! publications that do not wait for each other there is no order to keep.
 
+mod expected;
 mod idempotency;
 pub mod payload;
 mod redeliver;
@@ -26,12 +32,14 @@ use waxseal_keys::{Clock, Timestamp};
 use crate::data_keys::DataKeys;
 use crate::directory::{ChangeError, Directory, To};
 use crate::engine::{Arrival, EngineHandle};
-use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
+use crate::id::{Ascending, ConsumerId, DeliveryId, EndpointId, EventId};
 use crate::model::delivery::LiveDelivery;
 use crate::model::endpoint::Endpoint;
 use crate::model::event::PublishedEvent;
 use crate::store::{Accepted, DeliveryFilter, NewDelivery, NewEvent, Store, StoreError};
 
+use self::expected::Expectation;
+pub use self::expected::Expected;
 pub use self::idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use self::payload::{PayloadError, SealedPayload, read_payload};
 pub use self::redeliver::RedeliverError;
@@ -40,11 +48,25 @@ pub use self::redeliver::RedeliverError;
 pub trait Arrivals: Debug + Send + Sync {
     /// Takes deliveries that are on disk. Must not block; what it drops it must find in the store later.
     fn arrived(&self, arrivals: Vec<Arrival>);
+
+    /// Hears of deliveries that will be on disk soon, or not. Until they are dismissed nothing behind them is made.
+    fn expect(&self, _expected: &[Expected]) {}
+
+    /// These have arrived, or never will.
+    fn dismiss(&self, _expected: &[Expected]) {}
 }
 
 impl Arrivals for EngineHandle {
     fn arrived(&self, arrivals: Vec<Arrival>) {
         Self::arrived(self, arrivals);
+    }
+
+    fn expect(&self, expected: &[Expected]) {
+        Self::expect(self, expected);
+    }
+
+    fn dismiss(&self, expected: &[Expected]) {
+        Self::dismiss(self, expected);
     }
 }
 
@@ -137,6 +159,7 @@ pub struct Publisher {
     data_keys: Arc<DataKeys>,
     engine: Arc<dyn Arrivals>,
     clock: Arc<dyn Clock>,
+    ids: Arc<Ascending>,
 }
 
 impl Publisher {
@@ -148,7 +171,7 @@ impl Publisher {
         engine: Arc<dyn Arrivals>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { store, directory, data_keys, engine, clock }
+        Self { store, directory, data_keys, engine, clock, ids: Arc::default() }
     }
 
     /// Accepts an event and fans it out. When this returns it is on disk.
@@ -170,7 +193,7 @@ impl Publisher {
         for endpoint in endpoints {
             // A consumer without a data key is one that is being erased: nothing new is kept for it.
             if let Some(key) = self.data_keys.of(&endpoint.consumer) {
-                accepted.add(&endpoint, &payload, &key, now);
+                accepted.add(&endpoint, &payload, &key, self.ids.next(now), now);
             }
         }
         let deliveries = accepted.deliveries;
@@ -184,7 +207,8 @@ impl Publisher {
             deliveries,
             idempotency,
         };
-        match self.keep(new, Arc::new(event)).await? {
+        let expectation = Expectation::new(Arc::clone(&self.engine), accepted.expected);
+        match self.keep(new, Arc::new(event), expectation).await? {
             Accepted::New => Ok(Published { event: id, deliveries: answer, replayed: false }),
             Accepted::Replayed(event) => {
                 Ok(Published { event, deliveries: self.deliveries_of(event).await?, replayed: true })
@@ -195,7 +219,12 @@ impl Publisher {
 
     /// Writes the event and tells the engine, as one task of its own: if the caller is dropped while the store
     /// commits, the engine still hears of what was committed.
-    async fn keep(&self, new: NewEvent, event: Arc<PublishedEvent>) -> Result<Accepted, PublishError> {
+    async fn keep(
+        &self,
+        new: NewEvent,
+        event: Arc<PublishedEvent>,
+        expectation: Option<Expectation>,
+    ) -> Result<Accepted, PublishError> {
         let (store, engine) = (Arc::clone(&self.store), Arc::clone(&self.engine));
         let task = async move {
             let arrivals = new.deliveries.iter().map(|delivery| Arrival {
@@ -207,6 +236,7 @@ impl Publisher {
             if accepted == Accepted::New && !arrivals.is_empty() {
                 engine.arrived(arrivals);
             }
+            drop(expectation);
             Ok::<_, StoreError>(accepted)
         };
         match tokio::spawn(task).await {
@@ -242,17 +272,26 @@ impl Publisher {
 #[derive(Debug, Default)]
 struct FannedOut {
     deliveries: Vec<NewDelivery>,
+    expected: Vec<Expected>,
     wrapped_keys: BTreeMap<ConsumerId, Vec<u8>>,
 }
 
 impl FannedOut {
-    fn add(&mut self, endpoint: &Endpoint, payload: &SealedPayload, key: &DataKey, now: Timestamp) {
+    fn add(
+        &mut self,
+        endpoint: &Endpoint,
+        payload: &SealedPayload,
+        key: &DataKey,
+        id: DeliveryId,
+        now: Timestamp,
+    ) {
         if !self.wrapped_keys.contains_key(&endpoint.consumer) {
             let wrapped = payload.wrap_for(&endpoint.consumer, key);
             self.wrapped_keys.insert(endpoint.consumer.clone(), wrapped);
         }
+        self.expected.extend(Expected::of(endpoint, id));
         self.deliveries.push(NewDelivery {
-            id: DeliveryId::generate(now),
+            id,
             endpoint: endpoint.id,
             consumer: endpoint.consumer.clone(),
             due_at: now,

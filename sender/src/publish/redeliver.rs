@@ -62,7 +62,7 @@ impl Publisher {
         }
         let now = self.clock.now();
         let new = NewDelivery {
-            id: DeliveryId::generate(now),
+            id: self.ids.next(now),
             endpoint: endpoint.id,
             consumer: endpoint.consumer.clone(),
             due_at: now,

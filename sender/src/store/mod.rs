@@ -59,6 +59,14 @@ pub trait Outbox: Debug + Send + Sync {
         limit: u32,
     ) -> Result<Vec<LiveDelivery>, StoreError>;
 
+    /// Live deliveries of one endpoint in the order of their ids, after `after`, whenever they are due.
+    async fn in_order(
+        &self,
+        endpoint: EndpointId,
+        after: Option<DeliveryId>,
+        limit: u32,
+    ) -> Result<Vec<LiveDelivery>, StoreError>;
+
     /// The stored payloads of these events, each with the payload key as wrapped for that consumer. Missing ones are
     /// left out.
     async fn payloads(&self, wanted: Vec<(EventId, ConsumerId)>) -> Result<Vec<StoredPayload>, StoreError>;
@@ -119,6 +127,8 @@ pub enum RecordKind {
     EventType,
     /// An endpoint.
     Endpoint,
+    /// How an endpoint that fails has been doing.
+    EndpointHealth,
     /// The encryption keys of a consumer or an endpoint.
     EncryptionKeys,
     /// An API token.
@@ -135,6 +145,7 @@ impl RecordKind {
             Self::Group => "group",
             Self::EventType => "event_type",
             Self::Endpoint => "endpoint",
+            Self::EndpointHealth => "endpoint_health",
             Self::EncryptionKeys => "encryption_keys",
             Self::Token => "token",
             Self::ClientCa => "client_ca",
@@ -148,6 +159,7 @@ impl RecordKind {
             Self::Group,
             Self::EventType,
             Self::Endpoint,
+            Self::EndpointHealth,
             Self::EncryptionKeys,
             Self::Token,
             Self::ClientCa,

@@ -77,6 +77,19 @@ impl Outbox for StoreModel {
         Ok(found)
     }
 
+    async fn in_order(
+        &self,
+        endpoint: EndpointId,
+        after: Option<DeliveryId>,
+        limit: u32,
+    ) -> Result<Vec<LiveDelivery>, StoreError> {
+        let mut found = self.due(endpoint, None, Timestamp::MAX, u32::MAX).await?;
+        found.retain(|live| after.is_none_or(|after| live.id > after));
+        found.sort_by_key(|live| live.id);
+        found.truncate(usize::try_from(limit).unwrap());
+        Ok(found)
+    }
+
     async fn payloads(&self, wanted: Vec<(EventId, ConsumerId)>) -> Result<Vec<StoredPayload>, StoreError> {
         let state = self.state();
         let payload = |(event, consumer): (EventId, ConsumerId)| {

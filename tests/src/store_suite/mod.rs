@@ -40,6 +40,7 @@ macro_rules! store_suite {
         $crate::store_suite!(@ $subject: scheduling {
             due_deliveries_come_in_order_and_in_pages
             what_is_due_later_is_not_due
+            deliveries_come_in_the_order_of_their_ids_too
             endpoints_with_work_are_found_with_their_next_due_time
             a_long_backlog_is_one_endpoint_with_work
             the_backlog_is_counted

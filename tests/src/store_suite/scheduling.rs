@@ -42,6 +42,39 @@ pub async fn what_is_due_later_is_not_due(subject: impl Subject) {
     assert_eq!(store.due(endpoint_id(2), None, at(11), 9).await.unwrap(), []);
 }
 
+/// Whenever they are due and however often they were tried, in pages that go on exactly after the one before.
+pub async fn deliveries_come_in_the_order_of_their_ids_too(subject: impl Subject) {
+    let store = subject.store();
+    for (number, due) in [(3, 10), (1, 90), (5, 20), (2, 30), (4, 5)] {
+        let deliveries = vec![new_delivery(number, 1, at(due)), new_delivery(100 + number, 2, at(due))];
+        store.accept(new_event(number, at(0), deliveries)).await.unwrap();
+    }
+    let again = Outcome::Again { due_at: at(9_000) };
+    store.settle(settlement(live(1, 1, 1, at(90), 0), again, at(91))).await.unwrap();
+    let delivered = Outcome::Final(DeliveryState::Delivered);
+    store.settle(settlement(live(4, 4, 1, at(5), 0), delivered, at(91))).await.unwrap();
+    let all = store.in_order(endpoint_id(1), None, 100).await.unwrap();
+    let expected = [
+        live(1, 1, 1, at(9_000), 1),
+        live(2, 2, 1, at(30), 0),
+        live(3, 3, 1, at(10), 0),
+        live(5, 5, 1, at(20), 0),
+    ];
+    assert_eq!(all, expected);
+    for page in 1..=5 {
+        let mut found = Vec::new();
+        let mut after = None;
+        loop {
+            let some = store.in_order(endpoint_id(1), after, page).await.unwrap();
+            let Some(last) = some.last() else { break };
+            after = Some(last.id);
+            found.extend(some);
+        }
+        assert_eq!(found, all, "in pages of {page}");
+    }
+    assert_eq!(store.in_order(endpoint_id(3), None, 9).await.unwrap(), []);
+}
+
 /// Exactly the endpoints with live deliveries, paused or not, due or not.
 pub async fn endpoints_with_work_are_found_with_their_next_due_time(subject: impl Subject) {
     let store = subject.store();

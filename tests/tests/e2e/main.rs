@@ -2,6 +2,7 @@
 
 mod auth;
 mod crash;
+mod isolation;
 mod keys;
 mod listen;
 mod matrix;

@@ -121,7 +121,9 @@ impl Walker {
             Step::Due { endpoint, until, after, limit } => {
                 let after =
                     after.map(|(due, number)| DuePosition { due_at: at(due), id: delivery_id(number) });
-                format!("{:?}", store.due(endpoint_id(endpoint), after, at(until), limit).await.unwrap())
+                let (endpoint, after_id) = (endpoint_id(endpoint), after.map(|after| after.id));
+                let due = store.due(endpoint, after, at(until), limit).await.unwrap();
+                format!("{due:?} {:?}", store.in_order(endpoint, after_id, limit).await.unwrap())
             }
             Step::List { filter } => format!("{:?}", store.deliveries(filter).await.unwrap()),
             Step::Reopen => image(store, self).await,

@@ -1,5 +1,6 @@
 //! The schedule against an oracle: a store of rows, random histories, and what must hold after every step.
 
+mod isolation;
 mod world;
 
 use std::collections::HashMap;
@@ -7,16 +8,30 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use self::world::{ENDPOINTS, How, Step, World, endpoint_id, small};
+use super::super::pace::Terms;
 use super::*;
+use crate::engine::hold::Hold;
 use crate::id::ConsumerId;
+use crate::model::pace::{Order, RateLimit};
 
 fn how() -> impl Strategy<Value = How> {
     prop_oneof![
         4 => Just(How::Final),
+        1 => Just(How::Refused),
+        1 => (1..20_u64).prop_map(How::Slow),
         3 => (0..400_i64).prop_map(How::Again),
+        1 => (0..900_i64).prop_map(How::Rest),
         1 => Just(How::Held),
         1 => Just(How::Left),
     ]
+}
+
+fn terms() -> impl Strategy<Value = Terms> {
+    let rate = (prop_oneof![0.5..20.0, 20.0..1_000.0], 1..5_u64);
+    let rate = rate.prop_map(|(per_second, burst)| RateLimit::new(per_second, Some(burst)).unwrap());
+    let order = prop_oneof![Just(Order::Any), Just(Order::Fifo)];
+    (prop::option::of(rate), prop::option::of(1..5_usize), order)
+        .prop_map(|(rate, concurrency, order)| Terms { rate, concurrency, order, ..Terms::default() })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -37,7 +52,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Discover),
         1 => Just(Step::Doubtful),
         1 => Just(Step::NewEpoch),
+        1 => Just(Step::Restart),
         4 => (0..200_i64).prop_map(|millis| Step::Advance { millis }),
+        1 => (0..8_000_i64).prop_map(|millis| Step::Advance { millis }),
+        2 => (endpoint(), terms()).prop_map(|(endpoint, terms)| Step::Agree { endpoint, terms }),
+        3 => (which(), prop::bool::weighted(0.8)).prop_map(|(which, done)| Step::WriteHealth { which, done }),
     ]
 }
 
@@ -65,7 +84,10 @@ proptest! {
             world.drain(20);
         }
         prop_assert!(world.live().is_empty(), "live and never found");
+        world.now = world.now.saturating_add(Duration::from_secs(60));
+        prop_assert!(world.schedule.next(world.now).is_none());
         prop_assert_eq!(world.schedule.lanes(), 0);
+        prop_assert!(world.kept.is_empty(), "what works again is no longer kept as failing");
         prop_assert_eq!((world.schedule.room.waiting, world.schedule.room.payload_bytes), (0, 0));
     }
 
@@ -106,8 +128,14 @@ fn a_long_backlog_costs_one_lane_and_delays_nobody() {
         world.announce(delivery);
     }
     assert_eq!(world.schedule.room.waiting, world.limits.lane);
-    for n in 0..8 {
-        assert!(world.claim(), "claim {n} of the endpoint");
+    for n in 0..2 {
+        assert!(world.claim(), "claim {n} of an endpoint that nobody knows yet");
+    }
+    assert!(!world.claim(), "not more before its first answer");
+    world.settle(0, How::Final);
+    world.done(0);
+    for n in 1..8 {
+        assert!(world.claim(), "claim {n} of an endpoint that answers");
     }
     assert!(!world.claim(), "the endpoint's own limit");
     let healthy = world.publish(2, 0);
@@ -140,7 +168,7 @@ fn what_is_due_first_is_made_first_though_it_is_read_later() {
 
 #[test]
 fn discovery_finds_what_a_busy_lane_has_missed() {
-    let mut world = World::new(small());
+    let mut world = World::new(Limits { per_endpoint: 8, ..small() });
     let missed = world.publish(0, 0);
     world.now = Timestamp::from_millis(1_001);
     let announced = world.publish(0, 0);
@@ -157,6 +185,7 @@ fn discovery_finds_what_a_busy_lane_has_missed() {
 #[test]
 fn dead_endpoints_leave_three_quarters_of_the_slots() {
     let mut world = World::new(Limits { in_flight: 40, ..Limits::default() });
+    world.policy.failures = u32::MAX;
     for endpoint in 0..30 {
         for _ in 0..10 {
             let delivery = world.publish(endpoint, 0);

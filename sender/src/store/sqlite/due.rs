@@ -1,11 +1,11 @@
 //! What the engine reads: which endpoints have work, what is due, what is delivered.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Rows, params};
 use waxseal_keys::Timestamp;
 
 use super::failure::Failure;
 use super::values::{consumer_id, delivery_id, endpoint_id, event_id, time};
-use crate::id::{ConsumerId, EndpointId, EventId};
+use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use crate::model::delivery::LiveDelivery;
 use crate::store::{DuePosition, EndpointWork, StoredPayload};
 
@@ -46,18 +46,44 @@ pub(super) fn due(
     until: Timestamp,
     limit: u32,
 ) -> Result<Vec<LiveDelivery>, Failure> {
-    let route = connection
-        .prepare_cached("SELECT no, consumer FROM routes WHERE endpoint = ?1")?
-        .query_row([endpoint.as_bytes()], |row| Ok((row.get::<_, i64>(0)?, consumer_id(row, 1))))
-        .optional()?;
-    let Some((route, consumer)) = route else { return Ok(Vec::new()) };
-    let consumer = consumer?;
+    let Some((route, consumer)) = route(connection, endpoint)? else { return Ok(Vec::new()) };
     let (after_due, after_id) = position(after);
     let mut statement = connection.prepare_cached(
         "SELECT id, event, due_at, attempts_made FROM delivery_live
              WHERE route = ?1 AND (due_at, id) > (?2, ?3) AND due_at <= ?4 ORDER BY due_at, id LIMIT ?5",
     )?;
-    let mut rows = statement.query(params![route, after_due, after_id, until.as_millis(), limit])?;
+    live(statement.query(params![route, after_due, after_id, until.as_millis(), limit])?, endpoint, &consumer)
+}
+
+/// A stretch of one endpoint's live deliveries, in the order of their ids: through the unique index.
+pub(super) fn in_order(
+    connection: &Connection,
+    endpoint: EndpointId,
+    after: Option<DeliveryId>,
+    limit: u32,
+) -> Result<Vec<LiveDelivery>, Failure> {
+    let Some((route, consumer)) = route(connection, endpoint)? else { return Ok(Vec::new()) };
+    let after = after.map_or([0; 16], |id| *id.as_bytes());
+    let mut statement = connection.prepare_cached(
+        "SELECT id, event, due_at, attempts_made FROM delivery_live INDEXED BY delivery_live_by_id
+             WHERE route = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
+    )?;
+    live(statement.query(params![route, after, limit])?, endpoint, &consumer)
+}
+
+fn route(connection: &Connection, endpoint: EndpointId) -> Result<Option<(i64, ConsumerId)>, Failure> {
+    let found = connection
+        .prepare_cached("SELECT no, consumer FROM routes WHERE endpoint = ?1")?
+        .query_row([endpoint.as_bytes()], |row| Ok((row.get::<_, i64>(0)?, consumer_id(row, 1))))
+        .optional()?;
+    found.map(|(route, consumer)| Ok((route, consumer?))).transpose()
+}
+
+fn live(
+    mut rows: Rows<'_>,
+    endpoint: EndpointId,
+    consumer: &ConsumerId,
+) -> Result<Vec<LiveDelivery>, Failure> {
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         found.push(LiveDelivery {

@@ -36,10 +36,11 @@ pub(super) fn writer(path: &Path) -> Result<Connection, Failure> {
             "this file system cannot keep a write-ahead log".into(),
         )));
     }
-    // FULL: a commit is on disk before it is acknowledged. Checkpoints are the writer's own business.
+    // FULL: a commit is on disk before it is acknowledged. Checkpoints are the writer's own business. No mapping: the
+    // pages of a long backlog that somebody walked over once would be ours for as long as memory lasts.
     connection.execute_batch(
         "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY;
-         PRAGMA cache_size = -65536; PRAGMA mmap_size = 268435456;",
+         PRAGMA cache_size = -32768; PRAGMA mmap_size = 0;",
     )?;
     migrate(&mut connection, version)?;
     Ok(connection)
@@ -51,7 +52,7 @@ pub(super) fn reader(path: &Path) -> Result<Connection, Failure> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(READER_PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    connection.execute_batch("PRAGMA cache_size = -8192; PRAGMA mmap_size = 268435456;")?;
+    connection.execute_batch("PRAGMA cache_size = -4096; PRAGMA mmap_size = 0;")?;
     Ok(connection)
 }
 

@@ -33,6 +33,15 @@ impl Outbox for SqliteStore {
         self.readers.read(move |connection| due::due(connection, endpoint, after, until, limit)).await
     }
 
+    async fn in_order(
+        &self,
+        endpoint: EndpointId,
+        after: Option<DeliveryId>,
+        limit: u32,
+    ) -> Result<Vec<LiveDelivery>, StoreError> {
+        self.readers.read(move |connection| due::in_order(connection, endpoint, after, limit)).await
+    }
+
     async fn payloads(&self, wanted: Vec<(EventId, ConsumerId)>) -> Result<Vec<StoredPayload>, StoreError> {
         self.readers.read(move |connection| due::payloads(connection, wanted)).await
     }

@@ -134,6 +134,8 @@ async fn what_the_engine_and_people_ask_for_is_found_by_index() {
     let queries = [
         "SELECT id, event, due_at, attempts_made FROM delivery_live
              WHERE route = 1 AND (due_at, id) > (1, x'00') AND due_at <= 2 ORDER BY due_at, id LIMIT 3",
+        "SELECT id, event, due_at, attempts_made FROM delivery_live INDEXED BY delivery_live_by_id
+             WHERE route = 1 AND id > x'00' ORDER BY id LIMIT 3",
         "SELECT (SELECT min(route) FROM delivery_live WHERE route > 1)",
         "SELECT id FROM delivery_live WHERE route = 1 AND id < x'00' ORDER BY id DESC LIMIT 1",
         "SELECT delivery FROM attempts WHERE state IS NOT NULL AND route = 1 AND state = 2 AND delivery < x'00'

@@ -1,5 +1,6 @@
 //! A sender without an engine: the API, a directory and a store, with a clock that stands still.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use waxseal_sender::credentials::authority::ClientAuthority;
 use waxseal_sender::data_keys::DataKeys;
 use waxseal_sender::directory::Directory;
 use waxseal_sender::engine::Arrival;
+use waxseal_sender::engine::condition::Condition;
 use waxseal_sender::engine::egress::{Egress, EgressPolicy};
 use waxseal_sender::engine::hold::Hold;
 use waxseal_sender::id::{ConsumerId, EndpointId};
@@ -37,6 +39,7 @@ use waxseal_sender::store::{Catalog, DeliveryFilter, KeyRecords, Outbox, Record,
 pub(crate) struct Listener {
     pub(crate) arrived: Mutex<Vec<Arrival>>,
     pub(crate) holds: Mutex<Vec<(EndpointId, Hold)>>,
+    pub(crate) conditions: Mutex<HashMap<EndpointId, Condition>>,
 }
 
 impl Arrivals for Listener {
@@ -48,6 +51,10 @@ impl Arrivals for Listener {
 impl Holds for Listener {
     fn holds(&self) -> Vec<(EndpointId, Hold)> {
         self.holds.lock().unwrap().clone()
+    }
+
+    fn condition(&self, endpoint: EndpointId) -> Condition {
+        self.conditions.lock().unwrap().get(&endpoint).cloned().unwrap_or_default()
     }
 }
 

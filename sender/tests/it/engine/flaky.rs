@@ -58,6 +58,18 @@ impl Outbox for Flaky {
         self.store.due(endpoint, after, until, limit).await
     }
 
+    async fn in_order(
+        &self,
+        endpoint: EndpointId,
+        after: Option<DeliveryId>,
+        limit: u32,
+    ) -> Result<Vec<LiveDelivery>, StoreError> {
+        if fails(&self.due_fails) {
+            return unavailable();
+        }
+        self.store.in_order(endpoint, after, limit).await
+    }
+
     async fn payloads(&self, wanted: Vec<(EventId, ConsumerId)>) -> Result<Vec<StoredPayload>, StoreError> {
         if fails(&self.payloads_lost) {
             return Ok(Vec::new());

@@ -146,6 +146,7 @@ impl Sender {
             protection,
             description: None,
             status: EndpointStatus::Active,
+            pace: Default::default(),
             created_at: now,
             authentication: None,
             server_authentication: None,
@@ -245,6 +246,22 @@ impl Receiver {
         Self::answering(|_| StatusCode::ACCEPTED.into_response()).await
     }
 
+    /// As [`Self::answering`]; where there is no answer, there never will be.
+    pub(crate) async fn answering_or_hanging(
+        answer: impl Fn(usize) -> Option<Response> + Send + Sync + 'static,
+    ) -> Self {
+        let (tell, got) = mpsc::unbounded_channel();
+        let (answer, count) = (Arc::new(answer), Arc::new(AtomicUsize::new(0)));
+        let receive = async move |body: Bytes| {
+            let _ = tell.send(body);
+            match answer(count.fetch_add(1, Ordering::SeqCst)) {
+                Some(response) => response,
+                None => std::future::pending().await,
+            }
+        };
+        Self::serve(Router::new().fallback(receive), got).await
+    }
+
     /// Takes requests and never answers.
     pub(crate) async fn hanging() -> Self {
         let (tell, got) = mpsc::unbounded_channel();
@@ -264,6 +281,11 @@ impl Receiver {
 
     pub(crate) async fn next(&mut self) -> Bytes {
         timeout(PATIENCE, self.got.recv()).await.expect("a delivery in time").unwrap()
+    }
+
+    /// What has arrived and was not taken yet.
+    pub(crate) fn waiting(&mut self) -> Option<Bytes> {
+        self.got.try_recv().ok()
     }
 
     pub(crate) fn is_idle(&mut self) -> bool {

@@ -63,6 +63,7 @@ impl World {
             protection: Protection::Sealed,
             description: None,
             status: EndpointStatus::Active,
+            pace: Default::default(),
             created_at: START,
             authentication: None,
             server_authentication: None,

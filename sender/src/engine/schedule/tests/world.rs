@@ -2,11 +2,17 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::super::super::lane::position;
+use std::sync::Mutex;
+
+use super::super::super::breaker::{BreakerPolicy, Kind, Observation, Sign};
+use super::super::super::pace::Terms;
+use super::super::super::place::place;
 use super::super::*;
+use crate::engine::hold::Hold;
 use crate::id::{ConsumerId, DeliveryId, EventId};
 use crate::model::delivery::LiveDelivery;
-use crate::store::DuePosition;
+use crate::model::pace::Order;
+use crate::store::{DuePosition, EndpointWork};
 
 pub(super) const ENDPOINTS: usize = 5;
 
@@ -27,19 +33,56 @@ pub(super) enum Step {
     Doubtful,
     NewEpoch,
     Advance { millis: i64 },
+    Agree { endpoint: usize, terms: Terms },
+    WriteHealth { which: usize, done: bool },
+    Restart,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum How {
     Final,
+    /// Answered, but not delivered for good.
+    Refused,
+    /// Answered after so many seconds.
+    Slow(u64),
     Again(i64),
+    /// As `Again`, with a wish to be left alone for so long.
+    Rest(i64),
     Held,
     Left,
+}
+
+/// What endpoints are configured to.
+#[derive(Debug, Default)]
+pub(super) struct Configuration(Mutex<HashMap<EndpointId, Terms>>);
+
+impl TermsOf for Configuration {
+    fn terms_of(&self, endpoint: EndpointId) -> Terms {
+        self.0.lock().unwrap().get(&endpoint).cloned().unwrap_or_default()
+    }
+}
+
+/// What must hold for one endpoint, worked out by itself.
+#[derive(Debug, Default)]
+pub(super) struct Watched {
+    /// When deliveries were claimed under the present rate.
+    claimed: Vec<Timestamp>,
+    /// Not before this, whatever is due.
+    not_before: Option<Timestamp>,
+    failures: u32,
+    open: bool,
 }
 
 /// The store, the tasks and the time, as a model.
 pub(super) struct World {
     pub(super) schedule: Schedule,
+    pub(super) configuration: Arc<Configuration>,
+    pub(super) policy: BreakerPolicy,
+    pub(super) watched: HashMap<EndpointId, Watched>,
+    pub(super) writes: Vec<(EndpointId, HealthChange)>,
+    pub(super) kept: HashMap<EndpointId, crate::model::health::EndpointHealth>,
+    /// Whether ids are in the order in which they are made.
+    pub(super) ascending: bool,
     pub(super) limits: Limits,
     pub(super) now: Timestamp,
     pub(super) next_id: u128,
@@ -54,6 +97,17 @@ pub(super) struct World {
 
 pub(super) fn endpoint_id(n: usize) -> EndpointId {
     EndpointId::from_bytes(u128::try_from(n + 1).unwrap().to_be_bytes())
+}
+
+/// The schedule of a process that has just begun.
+pub(super) fn fresh(limits: &Limits, configuration: &Arc<Configuration>) -> Schedule {
+    let terms: Arc<dyn TermsOf> = Arc::<Configuration>::clone(configuration);
+    Schedule::new(limits.clone(), terms)
+}
+
+/// Where the store has a delivery.
+fn due_place(delivery: &LiveDelivery) -> DuePosition {
+    place(Order::Any, delivery)
 }
 
 /// Two endpoints of one consumer, the others alone.
@@ -76,8 +130,23 @@ pub(super) fn small() -> Limits {
 
 impl World {
     pub(super) fn new(limits: Limits) -> Self {
+        let configuration = Arc::new(Configuration::default());
+        let mut schedule = fresh(&limits, &configuration);
+        schedule.surveyed();
         Self {
-            schedule: Schedule::new(limits.clone()),
+            schedule,
+            configuration,
+            policy: BreakerPolicy {
+                failures: 3,
+                first_pause: Duration::from_millis(100),
+                longest_pause: Duration::from_millis(400),
+                longest_rest: Duration::from_millis(600),
+                ..BreakerPolicy::default()
+            },
+            watched: HashMap::new(),
+            writes: Vec::new(),
+            kept: HashMap::new(),
+            ascending: false,
             limits,
             now: Timestamp::from_millis(1_000),
             next_id: 1,
@@ -92,8 +161,9 @@ impl World {
     }
 
     pub(super) fn publish(&mut self, endpoint: usize, delay: i64) -> LiveDelivery {
-        // Ids are not in the order of time here: nothing may depend on that.
-        let id = self.next_id.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+        // Ids are not in the order of time here, unless that is wanted: nothing else may depend on it.
+        let mixed = self.next_id.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+        let id = if self.ascending { self.next_id } else { mixed };
         self.next_id += 1;
         let delivery = LiveDelivery {
             id: DeliveryId::from_bytes(id.to_be_bytes()),
@@ -108,11 +178,11 @@ impl World {
     }
 
     pub(super) fn put(&mut self, delivery: LiveDelivery) {
-        self.rows.entry(delivery.endpoint).or_default().insert(position(&delivery), delivery);
+        self.rows.entry(delivery.endpoint).or_default().insert(due_place(&delivery), delivery);
     }
 
     pub(super) fn take(&mut self, delivery: &LiveDelivery) {
-        let row = self.rows.get_mut(&delivery.endpoint).unwrap().remove(&position(delivery));
+        let row = self.rows.get_mut(&delivery.endpoint).unwrap().remove(&due_place(delivery));
         assert_eq!(row.as_ref(), Some(delivery), "settled from what the store has");
     }
 
@@ -125,15 +195,134 @@ impl World {
         let Some(claim) = self.schedule.next(self.now) else { return false };
         let delivery = &claim.delivery;
         assert!(delivery.due_at <= self.now, "claimed before it was due");
-        let row = self.rows.get(&delivery.endpoint).and_then(|rows| rows.get(&position(delivery)));
+        let row = self.rows.get(&delivery.endpoint).and_then(|rows| rows.get(&due_place(delivery)));
         assert_eq!(row, Some(delivery), "claimed what is not live, or not as it is");
         let out = || self.flying.iter().chain(self.settled.iter().map(|(claim, _)| claim));
         assert!(out().all(|other| other.delivery.id != delivery.id), "in flight twice");
         let same = out().filter(|other| other.delivery.endpoint == delivery.endpoint).count();
-        assert!(same < self.limits.per_endpoint && out().count() < self.limits.in_flight, "beyond a limit");
+        let terms = self.configuration.terms_of(delivery.endpoint);
+        let most = match terms.order {
+            Order::Any => terms.concurrency.unwrap_or(self.limits.per_endpoint),
+            Order::Fifo => 1,
+        };
+        // What was claimed under other terms stays in flight.
+        assert!(same < most && out().count() < self.limits.in_flight, "beyond a limit");
         assert!(self.schedule.holds().all(|(held, _, _)| held != delivery.endpoint), "claimed though held");
+        self.check_turn(&claim, &terms, same);
         self.flying.push(claim);
         true
+    }
+
+    /// Rate, rest, breaker and order, from what the world knows of them.
+    fn check_turn(&mut self, claim: &Claim, terms: &Terms, in_flight: usize) {
+        let delivery = &claim.delivery;
+        if terms.order == Order::Fifo {
+            let rows = self.rows.get(&delivery.endpoint).into_iter().flat_map(BTreeMap::values);
+            let first = rows.map(|row| row.id).filter(|id| !self.unannounced.contains(id)).min();
+            // What nobody announced may come late, but never early.
+            assert!(first.is_none_or(|first| delivery.id <= first), "out of order");
+        }
+        let watched = self.watched.entry(delivery.endpoint).or_default();
+        assert!(watched.not_before.is_none_or(|moment| moment <= self.now), "too early");
+        assert_eq!(claim.kind == Kind::Probe, watched.open, "a probe if and only if the breaker is open");
+        assert!(!watched.open || in_flight == 0, "more than a probe");
+        watched.claimed.push(self.now);
+        if let Some(rate) = terms.rate {
+            for (n, from) in watched.claimed.iter().rev().enumerate() {
+                let millis = u32::try_from(self.now.duration_since(*from).as_millis() + 1).unwrap();
+                let most = f64::from(rate.burst()) + rate.per_second() * f64::from(millis) / 1_000.0;
+                assert!(f64::from(u32::try_from(n + 1).unwrap()) <= most + 1e-6, "above the rate");
+            }
+        }
+    }
+
+    /// What an attempt says of its endpoint, to the schedule and to the world.
+    fn observe(&mut self, claim: &Claim, how: How) {
+        let (sign, took, rest) = match how {
+            How::Final => (Sign::Delivered, Duration::ZERO, None),
+            How::Refused => (Sign::Answered, Duration::ZERO, None),
+            How::Slow(seconds) => (Sign::Delivered, Duration::from_secs(seconds), None),
+            How::Again(_) => (Sign::Failed, Duration::ZERO, None),
+            How::Rest(millis) => (Sign::Failed, Duration::ZERO, Some(millis)),
+            How::Held | How::Left => return,
+        };
+        let endpoint = claim.delivery.endpoint;
+        let later = |millis: i64| Timestamp::from_millis(self.now.as_millis() + millis);
+        let rest_until = rest.map(later);
+        let seen = Observation { sign, took, rest_until, kind: claim.kind, jitter: 0.5, at: self.now };
+        let watched = self.watched.entry(endpoint).or_default();
+        if sign == Sign::Failed {
+            watched.failures += 1;
+            let opens = !watched.open && watched.failures >= self.policy.failures;
+            watched.open |= opens;
+            if opens || claim.kind == Kind::Probe {
+                watched.not_before = watched.not_before.max(Some(later(100)));
+            }
+        } else {
+            watched.failures = 0;
+            watched.open = false;
+            watched.not_before = None;
+        }
+        if let Some(millis) = rest {
+            watched.not_before = watched.not_before.max(Some(later(millis.min(600))));
+        }
+        let observed = self.schedule.observe(endpoint, &seen, &self.policy, self.now);
+        self.writes.extend(observed.write.map(|write| (endpoint, write)));
+    }
+
+    /// A change to what is kept of an endpoint's health reaches the store, or does not.
+    pub(super) fn write_health(&mut self, which: usize, done: bool) {
+        if self.writes.is_empty() {
+            return;
+        }
+        let (endpoint, change) = self.writes.swap_remove(which % self.writes.len());
+        let wrote = if done { Wrote::Done } else { Wrote::Nothing };
+        if done {
+            match &change {
+                HealthChange::Keep(health) => drop(self.kept.insert(endpoint, health.clone())),
+                HealthChange::Forget => drop(self.kept.remove(&endpoint)),
+            }
+        }
+        let next = self.schedule.health_written(endpoint, change, wrote, self.now);
+        self.writes.extend(next.map(|next| (endpoint, next)));
+    }
+
+    /// Another process goes on with what is in the store.
+    pub(super) fn restart(&mut self) {
+        // What it did not write in time it will have to learn again.
+        while !self.writes.is_empty() {
+            self.write_health(0, true);
+        }
+        self.schedule = fresh(&self.limits, &self.configuration);
+        let kept: Vec<_> = self.kept.values().cloned().collect();
+        kept.into_iter().for_each(|health| self.schedule.restore(health, self.now));
+        (self.flying, self.settled, self.reads) = (Vec::new(), Vec::new(), Vec::new());
+        (self.announcements, self.unannounced) = (Vec::new(), HashSet::new());
+        for (endpoint, watched) in &mut self.watched {
+            // Rests and the tokens that were taken are not kept; an open breaker is.
+            watched.claimed.clear();
+            watched.open = self.kept.get(endpoint).is_some_and(|kept| kept.open.is_some());
+            watched.failures = u32::from(self.kept.contains_key(endpoint));
+            watched.not_before = self.kept.get(endpoint).and_then(|kept| Some(kept.open?.probe_at));
+        }
+        self.look_at_store();
+        self.discover();
+    }
+
+    pub(super) fn agree(&mut self, endpoint: usize, terms: Terms) {
+        let endpoint = endpoint_id(endpoint);
+        if self.configuration.terms_of(endpoint).rate != terms.rate {
+            self.watched.entry(endpoint).or_default().claimed.clear();
+        }
+        self.configuration.0.lock().unwrap().insert(endpoint, terms);
+        self.schedule.refresh(endpoint, self.now);
+    }
+
+    fn discover(&mut self) {
+        for work in std::mem::take(&mut self.seen) {
+            self.schedule.discovered(work, self.now);
+        }
+        self.schedule.surveyed();
     }
 
     pub(super) fn settle(&mut self, which: usize, how: How) {
@@ -142,17 +331,18 @@ impl World {
         }
         let claim = self.flying.swap_remove(which % self.flying.len());
         let delivery = claim.delivery.clone();
+        self.observe(&claim, how);
         let end = match how {
-            How::Final => {
+            How::Final | How::Refused | How::Slow(_) => {
                 self.take(&delivery);
-                End::Final(Standing::Sound)
+                End::Final
             }
-            How::Again(delay) => {
+            How::Again(delay) | How::Rest(delay) => {
                 self.take(&delivery);
                 let due_at = Timestamp::from_millis(self.now.as_millis() + delay);
                 let again = LiveDelivery { due_at, attempts_made: delivery.attempts_made + 1, ..delivery };
                 self.put(again.clone());
-                End::Again { delivery: again, standing: Standing::Struggling, hold: None }
+                End::Again { delivery: again, hold: None }
             }
             How::Held => End::Held(Hold::NoUsableKey),
             How::Left => {
@@ -183,8 +373,13 @@ impl World {
         let (read, rows) = &mut self.reads[which];
         match rows {
             None => {
-                let all = self.rows.get(&read.endpoint).into_iter().flatten();
-                let wanted = all.filter(|(position, _)| **position > read.after).map(|(_, row)| row.clone());
+                let all = self.rows.get(&read.endpoint).into_iter().flat_map(BTreeMap::values);
+                let mut all: Vec<_> = all.cloned().collect();
+                all.sort_by_key(|row| place(read.order, row));
+                let wanted = all.into_iter().filter(|row| match read.order {
+                    Order::Any => due_place(row) > read.after,
+                    Order::Fifo => row.id > read.after.id,
+                });
                 *rows = Some(wanted.take(read.limit).collect());
             }
             Some(_) => {
@@ -238,13 +433,12 @@ impl World {
             Step::Hold { endpoint } => {
                 self.schedule.hold(endpoint_id(endpoint), Hold::EndpointPaused, self.now)
             }
-            Step::Release { endpoint } => self.schedule.release(endpoint_id(endpoint), self.now),
+            Step::Release { endpoint } => self.release(endpoint_id(endpoint)),
             Step::LookAtStore => self.look_at_store(),
-            Step::Discover => {
-                for work in std::mem::take(&mut self.seen) {
-                    self.schedule.discovered(work, self.now);
-                }
-            }
+            Step::Discover => self.discover(),
+            Step::Agree { endpoint, terms } => self.agree(endpoint, terms),
+            Step::WriteHealth { which, done } => self.write_health(which, done),
+            Step::Restart => self.restart(),
             Step::Doubtful => drop(self.schedule.doubtful(self.now)),
             Step::NewEpoch => self.schedule.new_epoch(),
             Step::Advance { millis } => self.now = Timestamp::from_millis(self.now.as_millis() + millis),
@@ -252,7 +446,25 @@ impl World {
         self.check_memory();
     }
 
-    pub(super) fn check_memory(&self) {
+    /// Releases an endpoint; one that was paused is resumed, which ends all judgement of it.
+    pub(super) fn release(&mut self, endpoint: EndpointId) {
+        let held = self.schedule.holds().find(|(held, _, _)| *held == endpoint).map(|(_, _, hold)| *hold);
+        if held == Some(Hold::EndpointPaused) {
+            let watched = self.watched.entry(endpoint).or_default();
+            (watched.open, watched.failures, watched.not_before) = (false, 0, None);
+            self.writes.retain(|(other, _)| *other != endpoint);
+            self.kept.remove(&endpoint);
+        }
+        self.schedule.release(endpoint, self.now);
+    }
+
+    pub(super) fn check_memory(&mut self) {
+        for (endpoint, watched) in &mut self.watched {
+            if !self.schedule.knows(*endpoint) {
+                assert!(!watched.open, "an open breaker is forgotten");
+                watched.failures = 0;
+            }
+        }
         let mut waiting = 0;
         for lane in self.schedule.lanes.values() {
             assert!(lane.waiting() <= self.limits.lane, "a lane holds too much");
@@ -263,6 +475,9 @@ impl World {
         assert!(waiting <= self.limits.waiting + self.schedule.lanes() * self.limits.lane_when_full());
         let flying = self.flying.len() + self.settled.len();
         assert_eq!(flying, self.schedule.in_flight());
+        let counted: usize = self.schedule.lanes.values().map(|lane| lane.counted(self.now).in_flight).sum();
+        assert_eq!(counted, flying);
+        assert!(self.schedule.watch.len() <= self.schedule.lanes.len());
         assert!(self.schedule.timers.len() <= self.schedule.lanes.len());
     }
 
@@ -271,7 +486,10 @@ impl World {
         for _ in 0..rounds {
             drop(self.schedule.doubtful(self.now));
             let held: Vec<_> = self.schedule.holds().map(|(endpoint, _, _)| endpoint).collect();
-            held.into_iter().for_each(|endpoint| self.schedule.release(endpoint, self.now));
+            held.into_iter().for_each(|endpoint| self.release(endpoint));
+            while !self.writes.is_empty() {
+                self.write_health(0, true);
+            }
             while let Some(read) = self.schedule.next_read(self.now) {
                 self.reads.push((read, None));
             }

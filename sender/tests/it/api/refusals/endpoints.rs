@@ -83,6 +83,37 @@ async fn endpoints() {
     for (description, words) in bad_descriptions() {
         both("description", description, &["description"], words);
     }
+    for (limit, fields, words) in [
+        (json!(5), &["rate_limit"] as &'static [&'static str], "expected an object, found a number"),
+        (json!({}), &["rate_limit.per_second"], "required"),
+        (json!({ "per_second": "5" }), &["rate_limit.per_second"], "expected a number of POSTs a second"),
+        (json!({ "per_second": 0 }), &["rate_limit.per_second"], "from 1/60 to 10000"),
+        (json!({ "per_second": 0.016 }), &["rate_limit.per_second"], "from 1/60 to 10000"),
+        (json!({ "per_second": 1e300 }), &["rate_limit.per_second"], "from 1/60 to 10000"),
+        (json!({ "per_second": 1, "burst": 0 }), &["rate_limit.burst"], "from 1 to 10000"),
+        (json!({ "per_second": 1, "burst": 1.5 }), &["rate_limit.burst"], "a whole number"),
+        (json!({ "per_second": 1, "burst": 10_001 }), &["rate_limit.burst"], "from 1 to 10000"),
+        (json!({ "per_second": 1, "per_minute": 1 }), &["rate_limit.per_minute"], "no such field"),
+    ] {
+        both("rate_limit", limit, fields, words);
+    }
+    for concurrency in [json!(0), json!(65), json!(-1), json!(2.5), json!("4"), json!(true)] {
+        both("concurrency", concurrency, &["concurrency"], "expected a whole number from 1 to 64");
+    }
+    for (order, words) in [(json!("lifo"), "expected `any` or `fifo`"), (json!(true), "expected a string")] {
+        both("order", order, &["order"], words);
+    }
+    for (time, words) in [
+        (json!(5), "expected a string, found a number"),
+        (json!("soon"), "expected a duration"),
+        (json!("0s"), "from \"1h\""),
+        (json!("59m"), "from \"1h\""),
+        (json!("366d"), "to \"365d\""),
+        (json!("Never"), "or \"never\""),
+    ] {
+        both("disable_after", time, &["disable_after"], words);
+    }
+    both("health", json!({}), &["health"], "no such field");
     both("id", json!("ep_1"), &["id"], "no such field");
     both("status", json!("active"), &["status"], "no such field");
     for field in ["url", "protection"] {
