@@ -146,13 +146,13 @@ impl OurProofs {
 impl TheirProofs {
     fn read(fields: &mut Fields, now: Timestamp) -> Result<Self, Refused> {
         let ca_certificates = fields.change("ca_certificates", |value| form::trusted(value, now));
-        let cleared = fields.has("pins");
-        let pins = fields.list("pins", MOST_PINS, |value| {
+        let pins = fields.list_or_null("pins", MOST_PINS, |value| {
             Pin::parse(read::text(value)?).map_err(|error| error.to_string().into())
         });
         let pins = pins.and_then(|pins| match pins {
-            None => Ok(cleared.then(Vec::new)),
-            Some(pins) => {
+            None => Ok(None),
+            Some(None) => Ok(Some(Vec::new())),
+            Some(Some(pins)) => {
                 let distinct = pins.iter().collect::<HashSet<_>>().len();
                 if distinct == pins.len() && (pins.is_empty() || distinct >= LEAST_PINS) {
                     return Ok(Some(pins));

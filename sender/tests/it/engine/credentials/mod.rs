@@ -175,7 +175,8 @@ async fn an_endpoint_that_refuses_every_token_makes_no_flood() {
     let world = World::new(&hearing.url, tokens.client()).await;
     hearing.like("nothing");
     let mut published = Vec::new();
-    for _ in 0..5 {
+    // Not so many that the breaker opens.
+    for _ in 0..2 {
         published.push(world.publish().await);
     }
     // Each is tried to its end, four attempts by the schedule and one more for the one that renewed the token.
@@ -191,13 +192,8 @@ async fn an_endpoint_that_refuses_every_token_makes_no_flood() {
     let first = hearing.next_authorization().await;
     assert_eq!(first, "Bearer t1");
     world.pass(Duration::from_secs(61));
-    let more = world.publish().await;
-    let id = more.deliveries[0].id;
-    until(async || {
-        world.pass(Duration::from_millis(25));
-        (world.sender.delivery(id).await.state == DeliveryState::Exhausted).then_some(())
-    })
-    .await;
+    world.publish().await;
+    until(async || (tokens.asked() > 2).then_some(())).await;
     assert_eq!(tokens.asked(), 3, "a minute later once more");
 }
 
