@@ -153,6 +153,7 @@ fn summary(event: &EventSummary) -> Value {
         "id": event.id,
         "type": event.event_type,
         "accepted_at": show::moment(event.accepted_at),
+        "expires_at": event.expires_at.map(show::moment),
         "consumers": event.consumers,
     })
 }

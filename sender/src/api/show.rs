@@ -139,6 +139,8 @@ pub(super) fn delivery(delivery: &Delivery) -> Value {
         "attempts_made": delivery.attempts_made,
         "due_at": delivery.due_at.map(moment),
         "last_attempt_at": delivery.last_attempt_at.map(moment),
+        "expires_at": delivery.expires_at.map(moment),
+        "ended_at": delivery.ended_at.map(moment),
     })
 }
 

@@ -11,7 +11,7 @@ use super::seal::{Sealed, Unsealed, seal};
 use super::settle::{Record, settle, settle_without_post};
 use super::shared::Shared;
 use super::verdict::{History, Reason, Verdict, judge};
-use crate::model::delivery::DeliveryState;
+use crate::model::delivery::{DeliveryState, LiveDelivery};
 
 /// Makes deliveries, one after the other, as long as there is one whose turn it is.
 pub(super) async fn work(shared: Arc<Shared>, claim: Claim) {
@@ -25,6 +25,10 @@ pub(super) async fn work(shared: Arc<Shared>, claim: Claim) {
 async fn deliver(shared: &Arc<Shared>, claim: &mut Claim) -> End {
     let mut may_change_key = true;
     loop {
+        // Before anything else: what has run out is not even held any more.
+        if claim.delivery.expires_at.is_some_and(|expires_at| expires_at <= shared.parts.clock.now()) {
+            return settle_without_post(shared, claim, DeliveryState::Expired, None).await;
+        }
         let sealed = match seal(shared, claim).await {
             Ok(sealed) => sealed,
             Err(unsealed) => return give_up(shared, claim, unsealed).await,
@@ -34,7 +38,8 @@ async fn deliver(shared: &Arc<Shared>, claim: &mut Claim) -> End {
         let report = shared.parts.egress.post(&endpoint.url, token).await;
         let now = shared.parts.clock.now();
 
-        let history = History { attempts_made: claim.delivery.attempts_made, expires_at: None };
+        let LiveDelivery { attempts_made, expires_at, .. } = claim.delivery;
+        let history = History { attempts_made, expires_at };
         let jitter = shared.jitter(claim.delivery.id, history.attempts_made);
         let mut verdict = judge(&report, &history, &shared.parts.policy.retry, now, jitter);
 

@@ -9,6 +9,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use waxseal_keys::Timestamp;
 
 use super::claim::{Arrival, Read};
+use super::expire;
 use super::seal::{self, Unsealed};
 use super::shared::{Phase, Shared, insist};
 use crate::directory::DirectoryEvent;
@@ -39,6 +40,7 @@ pub(super) async fn drive(shared: Arc<Shared>, mut news: News) {
             () = sleep(pause) => {}
             _ = discovery.tick() => {
                 shared.spawn(discover(Arc::clone(&shared)));
+                shared.spawn(expire::sweep(Arc::clone(&shared)));
                 report(&shared, &mut reported);
             }
             heard = news.directory.recv() => hear(&shared, heard),

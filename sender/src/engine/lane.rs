@@ -138,6 +138,31 @@ impl Lane {
         Some(position)
     }
 
+    /// Forgets what waits of these, which are no longer live; returns those that are in flight.
+    pub(super) fn withdraw(&mut self, ids: &[DeliveryId], room: &mut Room) -> Vec<DeliveryId> {
+        let (in_flight, others): (Vec<_>, Vec<_>) =
+            ids.iter().copied().partition(|id| self.is_in_flight(*id));
+        if let Reading::Running { ended, .. } = &mut self.reading {
+            ended.extend(&others);
+        }
+        let gone: HashSet<_> = others.into_iter().filter(|id| self.known.remove(id)).collect();
+        if !gone.is_empty() {
+            self.waiting.retain(|position, waiting| {
+                let stays = !gone.contains(&position.id);
+                if !stays {
+                    room.take(waiting);
+                }
+                stays
+            });
+        }
+        in_flight
+    }
+
+    /// Whether this one is in flight.
+    pub(super) fn is_in_flight(&self, id: DeliveryId) -> bool {
+        self.in_flight.contains_key(&id)
+    }
+
     /// Leaves what is live at `position` to the store.
     pub(super) fn leave(&mut self, position: DuePosition) {
         let before = before(position);

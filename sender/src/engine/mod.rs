@@ -12,6 +12,7 @@ mod claim;
 mod deliver;
 mod driver;
 pub mod egress;
+mod expire;
 pub mod hold;
 mod lane;
 mod limits;

@@ -59,7 +59,7 @@ use super::lane::{Held, Lane, Room, before, first_at};
 use super::limits::{Limits, Standing};
 use super::recent::Recent;
 use super::ring::Rings;
-use crate::id::{ConsumerId, EndpointId, EventId};
+use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use crate::model::delivery::LiveDelivery;
 use crate::store::EndpointWork;
 
@@ -246,6 +246,28 @@ impl Schedule {
             lane.clear(&mut self.room);
             self.review(endpoint, now);
         }
+    }
+
+    /// Forgets deliveries that are no longer live by somebody else's doing; what is in flight stays so until its
+    /// attempt ends. Returns what is in flight.
+    pub(super) fn withdraw(
+        &mut self,
+        endpoint: EndpointId,
+        ids: &[DeliveryId],
+        now: Timestamp,
+    ) -> Vec<DeliveryId> {
+        for id in ids {
+            self.recent.insert(*id); // its announcement may still come
+        }
+        let Some(lane) = self.lanes.get_mut(&endpoint) else { return Vec::new() };
+        let in_flight = lane.withdraw(ids, &mut self.room);
+        self.review(endpoint, now);
+        in_flight
+    }
+
+    /// Whether a delivery is being made just now.
+    pub(super) fn is_in_flight(&self, endpoint: EndpointId, id: DeliveryId) -> bool {
+        self.lanes.get(&endpoint).is_some_and(|lane| lane.is_in_flight(id))
     }
 
     /// Something that holds depend on has changed: a hold that was found before this moment no longer counts.

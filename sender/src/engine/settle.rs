@@ -93,7 +93,11 @@ pub(super) async fn settle_without_post(
         Settlement { delivery: claim.delivery.clone(), attempt, outcome, at, changes: Vec::new() };
     match write(shared, settlement).await {
         Settled::Recorded => {
-            let result = if state == DeliveryState::Refused { "refused" } else { "cancelled" };
+            let result = match state {
+                DeliveryState::Refused => "refused",
+                DeliveryState::Expired => "expired",
+                _ => "cancelled",
+            };
             metrics::counter!("waxseal_deliveries_total", "result" => result).increment(1);
             End::Final(claim.standing)
         }

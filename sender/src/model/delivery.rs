@@ -20,6 +20,8 @@ pub struct LiveDelivery {
     pub due_at: Timestamp,
     /// How many attempts have been recorded; a settlement is fenced by it.
     pub attempts_made: u32,
+    /// When it stops being worth delivering, if it does.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Where a delivery stands.
@@ -71,6 +73,25 @@ pub struct Delivery {
     pub due_at: Option<Timestamp>,
     /// When the last attempt was recorded.
     pub last_attempt_at: Option<Timestamp>,
+    /// When it stops being worth delivering, if it does and is not over yet.
+    pub expires_at: Option<Timestamp>,
+    /// When it ended, if it has.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl Delivery {
+    /// What the engine needs to know of it; `None` if it has ended.
+    pub fn live(&self) -> Option<LiveDelivery> {
+        Some(LiveDelivery {
+            id: self.id,
+            event: self.event,
+            endpoint: self.endpoint,
+            consumer: self.consumer.clone(),
+            due_at: self.due_at?,
+            attempts_made: self.attempts_made,
+            expires_at: self.expires_at,
+        })
+    }
 }
 
 /// One POST of a delivery, as recorded.

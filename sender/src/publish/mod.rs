@@ -10,6 +10,7 @@
 //! Where both are given the `id` decides, since it names the event and not the request. Keys are shared by everybody
 //! who may publish to everyone, and apart for each token that is bound to a consumer.
 
+mod expiry;
 mod idempotency;
 pub mod payload;
 mod redeliver;
@@ -32,6 +33,7 @@ use crate::model::endpoint::Endpoint;
 use crate::model::event::PublishedEvent;
 use crate::store::{Accepted, DeliveryFilter, NewDelivery, NewEvent, Store, StoreError};
 
+pub use self::expiry::{Expiry, LONGEST_LIFE};
 pub use self::idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use self::payload::{PayloadError, SealedPayload, read_payload};
 pub use self::redeliver::RedeliverError;
@@ -61,6 +63,8 @@ pub struct Publication {
     pub id: Option<String>,
     /// When it happened.
     pub occurred_at: Option<Timestamp>,
+    /// When it stops being worth delivering; never, if this is not said.
+    pub expiry: Option<Expiry>,
     /// Makes a repetition of the same request known.
     pub idempotency_key: Option<IdempotencyKey>,
     /// The consumer to which the publisher is bound, if it is.
@@ -158,6 +162,7 @@ impl Publisher {
     pub async fn publish(&self, publication: Publication) -> Result<Published, PublishError> {
         let now = self.clock.now();
         check(&publication, now)?;
+        let expires_at = publication.expiry.map(|expiry| expiry_from(expiry, now)).transpose()?;
         let endpoints = self.directory.fan_out(&publication.event_type, &publication.to).map_err(refused)?;
         let identified_by = if publication.id.is_some() { "id" } else { "Idempotency-Key" };
         let idempotency = idempotency::idempotency(&publication, &self.data_keys.system(), now);
@@ -166,7 +171,7 @@ impl Publisher {
         let Publication { event_type, data, id: txn, occurred_at, .. } = publication;
         let event = PublishedEvent { id, event_type, occurred_at, txn, data };
         let payload = SealedPayload::seal(&event);
-        let mut accepted = FannedOut::default();
+        let mut accepted = FannedOut { expires_at, ..FannedOut::default() };
         for endpoint in endpoints {
             // A consumer without a data key is one that is being erased: nothing new is kept for it.
             if let Some(key) = self.data_keys.of(&endpoint.consumer) {
@@ -178,6 +183,7 @@ impl Publisher {
         let new = NewEvent {
             id,
             accepted_at: now,
+            expires_at,
             event_type: event.event_type.as_str().to_owned(),
             sealed: payload.into_sealed(),
             wrapped_keys: accepted.wrapped_keys.into_iter().collect(),
@@ -241,6 +247,7 @@ impl Publisher {
 /// Who receives, and the payload's key for each of them.
 #[derive(Debug, Default)]
 struct FannedOut {
+    expires_at: Option<Timestamp>,
     deliveries: Vec<NewDelivery>,
     wrapped_keys: BTreeMap<ConsumerId, Vec<u8>>,
 }
@@ -256,6 +263,7 @@ impl FannedOut {
             endpoint: endpoint.id,
             consumer: endpoint.consumer.clone(),
             due_at: now,
+            expires_at: self.expires_at,
         });
     }
 }
@@ -291,6 +299,11 @@ fn check(publication: &Publication, now: Timestamp) -> Result<(), PublishError> 
     }
 }
 
+fn expiry_from(expiry: Expiry, now: Timestamp) -> Result<Timestamp, PublishError> {
+    let refused = |detail: &str| PublishError::Refused { field: expiry.field(), detail: detail.to_owned() };
+    expiry.from(now).map_err(refused)
+}
+
 fn refused(error: ChangeError) -> PublishError {
     match error {
         // One consumer can be given in two ways; the words say which one it is about.
@@ -311,6 +324,7 @@ fn live(delivery: &NewDelivery, event: EventId) -> LiveDelivery {
         consumer: delivery.consumer.clone(),
         due_at: delivery.due_at,
         attempts_made: 0,
+        expires_at: delivery.expires_at,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use waxseal_keys::Timestamp;
+
 use super::payload::read_payload;
 use super::{Publisher, live};
 use crate::engine::Arrival;
@@ -66,6 +68,7 @@ impl Publisher {
             endpoint: endpoint.id,
             consumer: endpoint.consumer.clone(),
             due_at: now,
+            expires_at: self.still_ahead(delivery.event, now).await?,
         };
         let id = new.id;
         let (store, engine) = (Arc::clone(&self.store), Arc::clone(&self.engine));
@@ -77,6 +80,12 @@ impl Publisher {
         };
         tokio::spawn(task).await.map_err(|_| RedeliverError::Ending)??;
         Ok(id)
+    }
+
+    /// When a stored event expires. A person who delivers one again after its time knows what they do: then never.
+    async fn still_ahead(&self, event: EventId, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let expires_at = self.store.event(event).await?.and_then(|event| event.expires_at);
+        Ok(expires_at.filter(|expires_at| *expires_at > now))
     }
 
     /// The content of a stored event as it was accepted for this consumer; `None` if it cannot be read any more.

@@ -59,6 +59,9 @@ pub trait Outbox: Debug + Send + Sync {
         limit: u32,
     ) -> Result<Vec<LiveDelivery>, StoreError>;
 
+    /// Live deliveries whose time ran out at or before `now`, those first that ran out first.
+    async fn expired(&self, now: Timestamp, limit: u32) -> Result<Vec<LiveDelivery>, StoreError>;
+
     /// The stored payloads of these events, each with the payload key as wrapped for that consumer. Missing ones are
     /// left out.
     async fn payloads(&self, wanted: Vec<(EventId, ConsumerId)>) -> Result<Vec<StoredPayload>, StoreError>;
@@ -180,6 +183,8 @@ pub struct NewEvent {
     pub id: EventId,
     /// When it was accepted.
     pub accepted_at: Timestamp,
+    /// When it stops being worth delivering, if it does.
+    pub expires_at: Option<Timestamp>,
     /// Its declared type, in the clear.
     pub event_type: String,
     /// Ciphertext under the payload's own key.
@@ -203,6 +208,8 @@ pub struct NewDelivery {
     pub consumer: ConsumerId,
     /// Not before this.
     pub due_at: Timestamp,
+    /// Not from this on.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// How a repetition is known: keyed fingerprints, so that the store can compare and not read them.
@@ -307,6 +314,8 @@ pub struct EventSummary {
     pub event_type: String,
     /// When it was accepted.
     pub accepted_at: Timestamp,
+    /// When it stops being worth delivering, if it does.
+    pub expires_at: Option<Timestamp>,
     /// For whom it was accepted.
     pub consumers: Vec<ConsumerId>,
 }

@@ -62,17 +62,20 @@ impl Outbox for StoreModel {
         let mut found: Vec<LiveDelivery> = state
             .live()
             .filter(|(_, entry)| entry.endpoint == endpoint && entry.due_at <= until)
-            .map(|(id, entry)| LiveDelivery {
-                id: *id,
-                event: entry.event,
-                endpoint,
-                consumer: entry.consumer.clone(),
-                due_at: entry.due_at,
-                attempts_made: entry.attempts_made(),
-            })
+            .map(|(id, entry)| live(*id, entry))
             .filter(|live| after.is_none_or(|after| DuePosition { due_at: live.due_at, id: live.id } > after))
             .collect();
         found.sort_by_key(|live| (live.due_at, live.id));
+        found.truncate(usize::try_from(limit).unwrap());
+        Ok(found)
+    }
+
+    async fn expired(&self, now: Timestamp, limit: u32) -> Result<Vec<LiveDelivery>, StoreError> {
+        let state = self.state();
+        let over = |entry: &Entry| entry.expires_at.is_some_and(|expires_at| expires_at <= now);
+        let mut found: Vec<LiveDelivery> =
+            state.live().filter(|(_, entry)| over(entry)).map(|(id, entry)| live(*id, entry)).collect();
+        found.sort_by_key(|live| live.expires_at);
         found.truncate(usize::try_from(limit).unwrap());
         Ok(found)
     }
@@ -114,7 +117,7 @@ impl Outbox for StoreModel {
             entry.last_attempt_at = Some(settlement.at);
         }
         match settlement.outcome {
-            Outcome::Final(state) => entry.ended = Some(state),
+            Outcome::Final(state) => (entry.ended, entry.ended_at) = (Some(state), Some(settlement.at)),
             Outcome::Again { due_at } => entry.due_at = due_at,
         }
         state.change(settlement.changes);
@@ -130,11 +133,11 @@ impl Outbox for StoreModel {
         Ok(())
     }
 
-    async fn cancel(&self, endpoints: Vec<EndpointId>, _now: Timestamp) -> Result<u64, StoreError> {
+    async fn cancel(&self, endpoints: Vec<EndpointId>, now: Timestamp) -> Result<u64, StoreError> {
         let mut cancelled = 0;
         for entry in self.state().deliveries.values_mut() {
             if entry.ended.is_none() && endpoints.contains(&entry.endpoint) {
-                entry.ended = Some(DeliveryState::Cancelled);
+                (entry.ended, entry.ended_at) = (Some(DeliveryState::Cancelled), Some(now));
                 cancelled += 1;
             }
         }
@@ -150,6 +153,7 @@ impl Outbox for StoreModel {
                 id,
                 event_type: event.event_type.clone(),
                 accepted_at: event.accepted_at,
+                expires_at: event.expires_at,
                 consumers,
             }
         };
@@ -192,11 +196,24 @@ impl State {
     }
 
     fn add(&mut self, delivery: NewDelivery, event: EventId) {
-        let NewDelivery { id, endpoint, consumer, due_at } = delivery;
-        let (ended, attempts, last_attempt_at) = (None, Vec::new(), None);
-        self.deliveries
-            .insert(id, Entry { event, endpoint, consumer, due_at, ended, attempts, last_attempt_at });
+        let NewDelivery { id, endpoint, consumer, due_at, expires_at } = delivery;
+        let entry = Entry {
+            event,
+            endpoint,
+            consumer,
+            due_at,
+            ended: None,
+            attempts: Vec::new(),
+            last_attempt_at: None,
+            expires_at,
+            ended_at: None,
+        };
+        self.deliveries.insert(id, entry);
     }
+}
+
+fn live(id: DeliveryId, entry: &Entry) -> LiveDelivery {
+    shown(id, entry).live().expect("only what is live is asked for")
 }
 
 fn shown(id: DeliveryId, entry: &Entry) -> Delivery {
@@ -209,5 +226,7 @@ fn shown(id: DeliveryId, entry: &Entry) -> Delivery {
         attempts_made: entry.attempts_made(),
         due_at: entry.ended.is_none().then_some(entry.due_at),
         last_attempt_at: entry.last_attempt_at,
+        expires_at: entry.expires_at.filter(|_| entry.ended.is_none()),
+        ended_at: entry.ended_at,
     }
 }

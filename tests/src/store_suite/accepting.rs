@@ -16,8 +16,13 @@ pub async fn what_is_accepted_can_be_read(subject: impl Subject) {
     assert_eq!(store.accept(event.clone()).await.unwrap(), Accepted::New);
 
     let consumers = vec![owner_of(1), owner_of(2)];
-    let summary =
-        EventSummary { id: event.id, event_type: event.event_type.clone(), accepted_at: at(0), consumers };
+    let summary = EventSummary {
+        id: event.id,
+        event_type: event.event_type.clone(),
+        accepted_at: at(0),
+        expires_at: None,
+        consumers,
+    };
     assert_eq!(store.event(event.id).await.unwrap(), Some(summary));
     let payloads = store.payloads(vec![(event.id, owner_of(2)), (event.id, owner_of(1))]).await.unwrap();
     let payload = |endpoint, wrapped: usize| StoredPayload {
@@ -37,6 +42,8 @@ pub async fn what_is_accepted_can_be_read(subject: impl Subject) {
         attempts_made: 0,
         due_at: Some(at(5)),
         last_attempt_at: None,
+        expires_at: None,
+        ended_at: None,
     };
     assert_eq!(store.delivery(delivery_id(2)).await.unwrap(), Some(delivery));
     assert_eq!(store.due(endpoint_id(1), None, at(0), 9).await.unwrap(), [live(1, 1, 1, at(0), 0)]);

@@ -43,6 +43,7 @@ macro_rules! store_suite {
             endpoints_with_work_are_found_with_their_next_due_time
             a_long_backlog_is_one_endpoint_with_work
             the_backlog_is_counted
+            what_has_run_out_is_found_and_nothing_else
         });
         $crate::store_suite!(@ $subject: settling {
             a_final_settlement_ends_the_delivery

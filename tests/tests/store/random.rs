@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use waxseal_sender::model::delivery::{DeliveryState, LiveDelivery};
 use waxseal_sender::store::{
-    DataKeyRecord, DeliveryFilter, DuePosition, NewEvent, Outcome, Record, RecordChange, RecordKind,
-    Settlement, Store,
+    DataKeyRecord, DeliveryFilter, DuePosition, NewDelivery, NewEvent, Outcome, Record, RecordChange,
+    RecordKind, Settlement, Store,
 };
 use waxseal_tests::store_model::StoreModel;
 use waxseal_tests::store_suite::Subject;
@@ -20,7 +20,7 @@ use crate::subject;
 /// One step. Numbers are small, so that steps meet.
 #[derive(Clone, Debug)]
 enum Step {
-    Accept { endpoints: Vec<u32>, due: i64, key: Option<(u8, u8)> },
+    Accept { endpoints: Vec<u32>, due: i64, expiry: Option<i64>, key: Option<(u8, u8)> },
     Settle { pick: usize, attempts_off: bool, tried: bool, outcome: Outcome, with_change: bool },
     Redeliver { event: u32, endpoint: u32, due: i64 },
     Cancel { endpoints: Vec<u32> },
@@ -29,6 +29,7 @@ enum Step {
     KeepKey { owner: u32 },
     DestroyKey { owner: u32 },
     Due { endpoint: u32, until: i64, after: Option<(i64, u32)>, limit: u32 },
+    Expired,
     List { filter: DeliveryFilter },
     Reopen,
 }
@@ -73,10 +74,10 @@ struct Walker {
 impl Walker {
     async fn take(&mut self, store: &dyn Store, step: &Step, now: i64) -> String {
         match step.clone() {
-            Step::Accept { endpoints, due, key } => {
+            Step::Accept { endpoints, due, expiry, key } => {
                 let event = NewEvent {
                     idempotency: key.map(|(key, content)| idempotency(key, content, at(now + 20))),
-                    ..self.event(&endpoints, due, now)
+                    ..self.event(&endpoints, due, expiry, now)
                 };
                 format!("{:?}", store.accept(event).await.unwrap())
             }
@@ -124,18 +125,27 @@ impl Walker {
                 format!("{:?}", store.due(endpoint_id(endpoint), after, at(until), limit).await.unwrap())
             }
             Step::List { filter } => format!("{:?}", store.deliveries(filter).await.unwrap()),
+            Step::Expired => {
+                // Those that run out at the same time have no order among each other.
+                let mut expired = store.expired(at(now), 1_000).await.unwrap();
+                expired.sort_by_key(|live| (live.expires_at, live.id));
+                format!("{expired:?}")
+            }
             Step::Reopen => image(store, self).await,
         }
     }
 
-    fn event(&mut self, endpoints: &[u32], due: i64, now: i64) -> NewEvent {
+    fn event(&mut self, endpoints: &[u32], due: i64, expiry: Option<i64>, now: i64) -> NewEvent {
         let event = self.events;
         self.events += 1;
         let deliveries = endpoints
             .iter()
-            .map(|endpoint| new_delivery(self.name_delivery(event, *endpoint, due), *endpoint, at(due)))
+            .map(|endpoint| NewDelivery {
+                expires_at: expiry.map(at),
+                ..new_delivery(self.name_delivery(event, *endpoint, due), *endpoint, at(due))
+            })
             .collect();
-        new_event(event, at(now), deliveries)
+        NewEvent { expires_at: expiry.map(at), ..new_event(event, at(now), deliveries) }
     }
 
     fn name_delivery(&mut self, event: u32, endpoint: u32, due: i64) -> u32 {
@@ -200,8 +210,9 @@ fn change(id: u8, remove: bool, now: i64) -> RecordChange {
 fn step() -> impl Strategy<Value = Step> {
     let due = 0..60_i64;
     prop_oneof![
-        6 => (vec(0..5_u32, 0..4), due.clone(), proptest::option::of((0..3_u8, 0..2_u8)))
-            .prop_map(|(endpoints, due, key)| Step::Accept { endpoints, due, key }),
+        6 => (vec(0..5_u32, 0..4), due.clone(), proptest::option::of(0..90_i64), proptest::option::of((0..3_u8, 0..2_u8)))
+            .prop_map(|(endpoints, due, expiry, key)| Step::Accept { endpoints, due, expiry, key }),
+        2 => Just(Step::Expired),
         10 => (any::<usize>(), proptest::bool::weighted(0.1), any::<bool>(), outcome(), proptest::bool::weighted(0.2))
             .prop_map(|(pick, attempts_off, tried, outcome, with_change)| Step::Settle {
                 pick, attempts_off, tried, outcome, with_change

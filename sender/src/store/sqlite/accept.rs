@@ -17,12 +17,15 @@ pub(super) fn accept(session: &mut Session, event: &NewEvent) -> Result<Accepted
         remember(session, idempotency, event)?;
     }
     session
-        .prepare("INSERT INTO events (id, accepted_at, event_type, sealed) VALUES (?1, ?2, ?3, ?4)")?
+        .prepare(
+            "INSERT INTO events (id, accepted_at, event_type, sealed, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
         .execute(params![
             event.id.as_bytes(),
             event.accepted_at.as_millis(),
             event.event_type,
-            event.sealed
+            event.sealed,
+            event.expires_at.map(Timestamp::as_millis),
         ])?;
     for (consumer, wrapped) in &event.wrapped_keys {
         session
@@ -57,9 +60,16 @@ fn insert_delivery(session: &mut Session, delivery: &NewDelivery, event: EventId
     ])?;
     session
         .prepare(
-            "INSERT INTO delivery_live (route, due_at, id, event, attempts_made) VALUES (?1, ?2, ?3, ?4, 0)",
+            "INSERT INTO delivery_live (route, due_at, id, event, attempts_made, expires_at)
+                 VALUES (?1, ?2, ?3, ?4, 0, ?5)",
         )?
-        .execute(params![route, delivery.due_at.as_millis(), delivery.id.as_bytes(), event.as_bytes()])?;
+        .execute(params![
+            route,
+            delivery.due_at.as_millis(),
+            delivery.id.as_bytes(),
+            event.as_bytes(),
+            delivery.expires_at.map(Timestamp::as_millis),
+        ])?;
     session.live_change += 1;
     Ok(())
 }

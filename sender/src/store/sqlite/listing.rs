@@ -16,10 +16,10 @@ use crate::store::{DeliveryFilter, EventSummary};
 /// What is known of an event beside its content.
 pub(super) fn event(connection: &Connection, id: EventId) -> Result<Option<EventSummary>, Failure> {
     let found = connection
-        .prepare_cached("SELECT event_type, accepted_at FROM events WHERE id = ?1")?
-        .query_row([id.as_bytes()], |row| Ok((row.get(0)?, time(row, 1))))
+        .prepare_cached("SELECT event_type, accepted_at, expires_at FROM events WHERE id = ?1")?
+        .query_row([id.as_bytes()], |row| Ok((row.get(0)?, time(row, 1), optional_time(row, 2))))
         .optional()?;
-    let Some((event_type, accepted_at)) = found else { return Ok(None) };
+    let Some((event_type, accepted_at, expires_at)) = found else { return Ok(None) };
     let mut statement =
         connection.prepare_cached("SELECT consumer FROM event_keys WHERE event = ?1 ORDER BY consumer")?;
     let mut rows = statement.query([id.as_bytes()])?;
@@ -27,7 +27,7 @@ pub(super) fn event(connection: &Connection, id: EventId) -> Result<Option<Event
     while let Some(row) = rows.next()? {
         consumers.push(consumer_id(row, 0)?);
     }
-    Ok(Some(EventSummary { id, event_type, accepted_at: accepted_at?, consumers }))
+    Ok(Some(EventSummary { id, event_type, accepted_at: accepted_at?, expires_at: expires_at?, consumers }))
 }
 
 /// One delivery.
@@ -41,16 +41,26 @@ pub(super) fn delivery(connection: &Connection, id: DeliveryId) -> Result<Option
     let (event, endpoint, consumer) = (event_id(row, 0)?, endpoint_id(row, 1)?, consumer_id(row, 2)?);
     let history = History::of(connection, id)?;
     let live = live(connection, row.get(3)?, id)?;
-    let (state, attempts_made, due_at) = match (live, history.end) {
-        (Some((due_at, 0)), None) => (DeliveryState::Pending, 0, Some(due_at)),
-        (Some((due_at, made)), None) => (DeliveryState::Retrying, made, Some(due_at)),
-        (None, Some(end)) => (end, history.attempts_made, None),
+    let (state, attempts_made) = match (&live, history.end) {
+        (Some(Live { attempts_made: 0, .. }), None) => (DeliveryState::Pending, 0),
+        (Some(live), None) => (DeliveryState::Retrying, live.attempts_made),
+        (None, Some((end, _))) => (end, history.attempts_made),
         (Some(_), Some(_)) | (None, None) => {
             return Err(Failure::corrupt("delivery: neither live nor ended"));
         }
     };
-    let last_attempt_at = history.last_attempt_at;
-    Ok(Some(Delivery { id, event, endpoint, consumer, state, attempts_made, due_at, last_attempt_at }))
+    Ok(Some(Delivery {
+        id,
+        event,
+        endpoint,
+        consumer,
+        state,
+        attempts_made,
+        due_at: live.as_ref().map(|live| live.due_at),
+        last_attempt_at: history.last_attempt_at,
+        expires_at: live.and_then(|live| live.expires_at),
+        ended_at: history.end.map(|(_, at)| at),
+    }))
 }
 
 /// A page of deliveries, newest first.
@@ -127,7 +137,7 @@ pub(super) fn attempts(connection: &Connection, delivery: DeliveryId) -> Result<
 struct History {
     attempts_made: u32,
     last_attempt_at: Option<Timestamp>,
-    end: Option<DeliveryState>,
+    end: Option<(DeliveryState, Timestamp)>,
 }
 
 impl History {
@@ -144,19 +154,28 @@ impl History {
                 history.last_attempt_at = Some(time(row, 1)?);
             }
             if let Some(state) = row.get(2)? {
-                history.end = Some(final_state(state)?);
+                history.end = Some((final_state(state)?, time(row, 1)?));
             }
         }
         Ok(history)
     }
 }
 
-fn live(connection: &Connection, route: i64, id: DeliveryId) -> Result<Option<(Timestamp, u32)>, Failure> {
-    let mut statement = connection
-        .prepare_cached("SELECT due_at, attempts_made FROM delivery_live WHERE route = ?1 AND id = ?2")?;
+/// What the live row of one delivery says.
+struct Live {
+    due_at: Timestamp,
+    attempts_made: u32,
+    expires_at: Option<Timestamp>,
+}
+
+fn live(connection: &Connection, route: i64, id: DeliveryId) -> Result<Option<Live>, Failure> {
+    let mut statement = connection.prepare_cached(
+        "SELECT due_at, attempts_made, expires_at FROM delivery_live WHERE route = ?1 AND id = ?2",
+    )?;
     let mut rows = statement.query(params![route, id.as_bytes()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    Ok(Some((time(row, 0)?, row.get(1)?)))
+    let (due_at, expires_at) = (time(row, 0)?, optional_time(row, 2)?);
+    Ok(Some(Live { due_at, attempts_made: row.get(1)?, expires_at }))
 }
 
 fn matches(filter: &DeliveryFilter, delivery: &Delivery) -> bool {

@@ -33,6 +33,10 @@ impl Outbox for SqliteStore {
         self.readers.read(move |connection| due::due(connection, endpoint, after, until, limit)).await
     }
 
+    async fn expired(&self, now: Timestamp, limit: u32) -> Result<Vec<LiveDelivery>, StoreError> {
+        self.readers.read(move |connection| due::expired(connection, now, limit)).await
+    }
+
     async fn payloads(&self, wanted: Vec<(EventId, ConsumerId)>) -> Result<Vec<StoredPayload>, StoreError> {
         self.readers.read(move |connection| due::payloads(connection, wanted)).await
     }

@@ -25,10 +25,11 @@ fn event(bytes: usize) -> NewEvent {
     NewEvent {
         id: EventId::generate(NOW),
         accepted_at: NOW,
+        expires_at: None,
         event_type: "order.created".to_owned(),
         sealed: vec![0x5A; bytes],
         wrapped_keys: vec![(consumer.clone(), vec![1; 60])],
-        deliveries: vec![NewDelivery { id, endpoint, consumer, due_at: NOW }],
+        deliveries: vec![NewDelivery { id, endpoint, consumer, due_at: NOW, expires_at: None }],
         idempotency: None,
     }
 }
@@ -132,7 +133,7 @@ async fn expired_idempotency_keys_are_swept_by_new_ones() {
 async fn what_the_engine_and_people_ask_for_is_found_by_index() {
     let (store, _folder) = store();
     let queries = [
-        "SELECT id, event, due_at, attempts_made FROM delivery_live
+        "SELECT id, event, due_at, attempts_made, expires_at FROM delivery_live
              WHERE route = 1 AND (due_at, id) > (1, x'00') AND due_at <= 2 ORDER BY due_at, id LIMIT 3",
         "SELECT (SELECT min(route) FROM delivery_live WHERE route > 1)",
         "SELECT id FROM delivery_live WHERE route = 1 AND id < x'00' ORDER BY id DESC LIMIT 1",
@@ -140,6 +141,8 @@ async fn what_the_engine_and_people_ask_for_is_found_by_index() {
              ORDER BY delivery DESC LIMIT 1",
         "SELECT id FROM deliveries WHERE event = x'00' AND id < x'01' ORDER BY id DESC",
         "DELETE FROM delivery_live WHERE route = 1 AND id = x'00' AND attempts_made = 2",
+        "SELECT l.id FROM delivery_live l CROSS JOIN routes r ON r.no = l.route
+             WHERE l.expires_at IS NOT NULL AND l.expires_at <= 5 ORDER BY l.expires_at LIMIT 3",
     ];
     let plans: Vec<String> = store
         .readers

@@ -55,6 +55,7 @@ async fn a_delivery_shows_how_it_stands() {
     let expected = json!({
         "id": arrival.delivery.id, "event": arrival.delivery.event, "endpoint": acme, "consumer": "acme",
         "state": "pending", "attempts_made": 0, "due_at": "2026-11-21T20:39:58.000Z", "last_attempt_at": null,
+        "expires_at": null, "ended_at": null,
     });
     assert_eq!(pending, expected);
     assert_eq!(world.get(&format!("{path}/attempts")).await.expect(200), json!({ "data": [], "next": null }));

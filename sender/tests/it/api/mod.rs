@@ -5,6 +5,7 @@ mod bound;
 mod configuration;
 mod deliveries;
 mod events;
+mod expiry;
 mod keys;
 mod refusals;
 mod tokens;

@@ -62,6 +62,10 @@ impl Outbox for Flaky {
         self.store.settle(settlement).await
     }
 
+    async fn expired(&self, now: Timestamp, limit: u32) -> Result<Vec<LiveDelivery>, StoreError> {
+        self.store.expired(now, limit).await
+    }
+
     async fn accept(&self, event: NewEvent) -> Result<Accepted, StoreError> {
         self.store.accept(event).await
     }

@@ -161,6 +161,7 @@ impl Sender {
             to: To::Consumers(vec![ConsumerId::parse(consumer).unwrap()]),
             id: None,
             occurred_at: None,
+            expiry: None,
             idempotency_key: None,
             publisher: None,
         };

@@ -22,6 +22,7 @@ pub(super) enum Step {
     Read { which: usize, fails: bool },
     Hold { endpoint: usize },
     Release { endpoint: usize },
+    Withdraw { endpoint: usize, which: usize },
     LookAtStore,
     Discover,
     Doubtful,
@@ -102,6 +103,7 @@ impl World {
             consumer: consumer_of(endpoint),
             due_at: Timestamp::from_millis(self.now.as_millis() + delay),
             attempts_made: 0,
+            expires_at: None,
         };
         self.put(delivery.clone());
         delivery
@@ -212,6 +214,19 @@ impl World {
         self.seen = work.collect();
     }
 
+    /// Somebody ends a delivery in the store and says so: one that waits, or that memory does not know.
+    pub(super) fn withdraw(&mut self, endpoint: usize, which: usize) {
+        let endpoint = endpoint_id(endpoint);
+        let rows: Vec<_> = self.rows.get(&endpoint).into_iter().flat_map(BTreeMap::values).cloned().collect();
+        let Some(delivery) = rows.get(which % rows.len().max(1)) else { return };
+        if self.schedule.is_in_flight(endpoint, delivery.id) {
+            assert_eq!(self.schedule.withdraw(endpoint, &[delivery.id], self.now), [delivery.id]);
+            return; // and its attempt is settled as if nothing had been said
+        }
+        self.take(delivery);
+        assert_eq!(self.schedule.withdraw(endpoint, &[delivery.id], self.now), []);
+    }
+
     pub(super) fn step(&mut self, step: Step) {
         match step {
             Step::Publish { endpoint, delay } => {
@@ -239,6 +254,7 @@ impl World {
                 self.schedule.hold(endpoint_id(endpoint), Hold::EndpointPaused, self.now)
             }
             Step::Release { endpoint } => self.schedule.release(endpoint_id(endpoint), self.now),
+            Step::Withdraw { endpoint, which } => self.withdraw(endpoint, which),
             Step::LookAtStore => self.look_at_store(),
             Step::Discover => {
                 for work in std::mem::take(&mut self.seen) {
