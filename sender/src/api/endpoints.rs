@@ -15,7 +15,7 @@ use super::encryption_keys::NewKeys;
 use super::input::{Fields, Refused};
 use super::problem::Problem;
 use super::request::{Input, Name, NoInput, NoQuery, Query};
-use super::{Api, Caller, read, show};
+use super::{Api, Caller, read, retry, show};
 use crate::id::{ConsumerId, EndpointId};
 use crate::model::encryption_keys::KeyOwner;
 use crate::model::endpoint::{Endpoint, EndpointStatus, PauseReason, Subscription};
@@ -36,6 +36,7 @@ pub(super) async fn create(
     let protection = fields.required("protection", read::protection);
     let audience = fields.optional("audience", read::audience);
     let description = fields.optional("description", read::description);
+    let retry = retry::read(&mut fields);
     let keys = fields.object("encryption_keys", |keys| NewKeys::read(keys, &api.egress, now));
     let event_types = match event_types {
         Ok(None) => Err(fields.refuse("event_types", "this field is required, as an array")),
@@ -50,6 +51,7 @@ pub(super) async fn create(
         event_types: event_types?,
         audience: audience?,
         protection: protection?,
+        retry: retry?,
         description: description?,
         status: EndpointStatus::Active,
         created_at: now,
@@ -104,15 +106,19 @@ pub(super) async fn update(
     let protection = fields.unclearable("protection", read::protection);
     let audience = fields.change("audience", read::audience);
     let description = fields.change("description", read::description);
+    let retry = retry::change(&mut fields);
     fields.finish()?;
     let (url, event_types, protection) = (url?, event_types?, protection?);
-    let (audience, description) = (audience?, description?);
+    let (audience, description, retry) = (audience?, description?, retry?);
     let edit = |endpoint: &mut Endpoint| {
         endpoint.url = url.unwrap_or_else(|| endpoint.url.clone());
         endpoint.event_types = event_types.unwrap_or_else(|| endpoint.event_types.clone());
         endpoint.protection = protection.unwrap_or(endpoint.protection);
         if let Some(audience) = audience {
             endpoint.audience = audience;
+        }
+        if let Some(retry) = retry {
+            endpoint.retry = retry;
         }
         if let Some(description) = description {
             endpoint.description = description;

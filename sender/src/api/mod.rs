@@ -21,6 +21,7 @@ mod problem;
 mod publication;
 mod read;
 mod request;
+mod retry;
 mod show;
 mod signing_keys;
 mod tokens;

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use waxseal_keys::{RingEntry, Timestamp};
 
+use super::retry;
 use crate::engine::hold::Hold;
 use crate::model::consumer::{Consumer, DeclaredType, Group, Visibility};
 use crate::model::delivery::{Attempt, Delivery};
@@ -104,6 +105,7 @@ pub(super) fn endpoint(endpoint: &Endpoint, hold: Option<Hold>) -> Value {
         "event_types": event_types,
         "audience": endpoint.audience().as_str(),
         "protection": endpoint.protection,
+        "retry": endpoint.retry.as_ref().map(retry::show),
         "description": endpoint.description,
         "status": status,
         "hold": hold.map(Hold::code),

@@ -8,6 +8,7 @@ use super::consumer::set;
 use super::error::CliError;
 use super::keys::{KeySetCommand, read_json};
 use super::page::Page;
+use super::retry::RetryArgs;
 
 /// Endpoints: where consumers receive
 #[derive(Debug, Subcommand)]
@@ -35,6 +36,9 @@ pub enum EndpointCommand {
         /// Free text for people
         #[arg(long)]
         description: Option<String>,
+        /// When failed attempts are repeated
+        #[command(flatten)]
+        retry: RetryArgs,
         /// A file with its own public encryption keys (a JWK or a JWK Set)
         #[arg(long, value_name = "FILE")]
         keys: Option<String>,
@@ -69,6 +73,9 @@ pub enum EndpointCommand {
         /// Free text for people
         #[arg(long)]
         description: Option<String>,
+        /// When failed attempts are repeated
+        #[command(flatten)]
+        retry: RetryArgs,
     },
     /// Make its deliveries wait; nothing is lost
     Pause {
@@ -121,12 +128,13 @@ impl EndpointCommand {
     pub async fn run(self, remote: &Remote) -> Result<(), CliError> {
         let (api, output) = (remote.connect()?, remote.output());
         match self {
-            Self::Create { consumer, to, types, protection, audience, description, keys } => {
+            Self::Create { consumer, to, types, protection, audience, description, retry, keys } => {
                 let mut body = json!({
                     "consumer": consumer, "url": to, "event_types": types, "protection": protection.name(),
                 });
                 set(&mut body, "audience", audience);
                 set(&mut body, "description", description);
+                set(&mut body, "retry", retry.member());
                 if let Some(file) = keys {
                     body["encryption_keys"] = json!({ "jwks": as_set(read_json(&file)?) });
                 }
@@ -139,12 +147,13 @@ impl EndpointCommand {
                 output.list(&api.get(&["endpoints"], &query).await?, &columns)
             }
             Self::Show { id } => output.item(&api.get(&["endpoints", &id], &[]).await?),
-            Self::Update { id, to, types, protection, description } => {
+            Self::Update { id, to, types, protection, description, retry } => {
                 let mut body = Value::Object(Map::new());
                 set(&mut body, "url", to);
                 set(&mut body, "event_types", types);
                 set(&mut body, "protection", protection.map(ProtectionArg::name));
                 set(&mut body, "description", description);
+                set(&mut body, "retry", retry.member());
                 output.item(&api.patch(&["endpoints", &id], body).await?)
             }
             Self::Pause { id } => output.item(&api.post(&["endpoints", &id, "pause"], None).await?),

@@ -16,6 +16,7 @@ pub mod open;
 pub mod output;
 pub mod page;
 pub mod publish;
+pub mod retry;
 pub mod serve;
 pub mod trust;
 

@@ -41,7 +41,8 @@ async fn deliver(shared: &Arc<Shared>, claim: &mut Claim) -> End {
         let LiveDelivery { attempts_made, expires_at, .. } = claim.delivery;
         let history = History { attempts_made, expires_at };
         let jitter = shared.jitter(claim.delivery.id, history.attempts_made);
-        let mut verdict = judge(&report, &history, &shared.parts.policy.retry, now, jitter);
+        let policy = shared.parts.policy.retry.of(&endpoint);
+        let mut verdict = judge(&report, &history, &policy, now, jitter);
 
         let other_key = match (&encryption_kid, verdict) {
             (Some(kid), Verdict::Retry { reason, .. }) if may_change_key && reason.asks_for_other_key() => {

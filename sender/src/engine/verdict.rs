@@ -3,12 +3,13 @@
 //! Relies on nothing but its arguments. Guarantees that an answer is read `err` first and status second, that no
 //! answer of a receiver loses an event at once except "too large", and that a wish to wait is granted, up to a bound.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use waxseal_keys::Timestamp;
 
 use super::post::{Answer, PostError, RetryAfter};
-use crate::model::endpoint::PauseReason;
+use crate::model::endpoint::{Endpoint, PauseReason};
 
 /// What becomes of a delivery.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -103,6 +104,19 @@ pub struct RetryPolicy {
     pub jitter: f64,
     /// The longest wish to wait that is granted.
     pub retry_after_cap: Duration,
+}
+
+impl RetryPolicy {
+    /// This policy with an endpoint's own schedule, if it has one.
+    pub fn of<'a>(&'a self, endpoint: &Endpoint) -> Cow<'a, Self> {
+        match &endpoint.retry {
+            None => Cow::Borrowed(self),
+            Some(own) => {
+                let retry_after_cap = self.retry_after_cap;
+                Cow::Owned(Self { schedule: own.schedule(), jitter: own.jitter(), retry_after_cap })
+            }
+        }
+    }
 }
 
 impl Default for RetryPolicy {

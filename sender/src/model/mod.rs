@@ -10,4 +10,5 @@ pub mod delivery;
 pub mod encryption_keys;
 pub mod endpoint;
 pub mod event;
+pub mod retry;
 pub mod token;

@@ -8,5 +8,6 @@ mod events;
 mod expiry;
 mod keys;
 mod refusals;
+mod retry;
 mod tokens;
 mod world;

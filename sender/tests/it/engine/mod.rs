@@ -4,6 +4,7 @@
 
 mod expiry;
 mod flaky;
+mod retry;
 mod support;
 mod trouble;
 

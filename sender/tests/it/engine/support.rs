@@ -133,6 +133,7 @@ impl Sender {
             event_types: Subscription::All,
             audience: None,
             protection,
+            retry: None,
             description: None,
             status: EndpointStatus::Active,
             created_at: now,

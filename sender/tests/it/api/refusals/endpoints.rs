@@ -83,6 +83,29 @@ async fn endpoints() {
     for (description, words) in bad_descriptions() {
         both("description", description, &["description"], words);
     }
+    for (retry, fields, words) in [
+        (json!("5s"), &["retry"] as &[_], "expected an object, found a string"),
+        (json!([5]), &["retry"], "expected an object, found an array"),
+        (json!({}), &["retry.schedule_seconds"], "required"),
+        (json!({ "schedule_seconds": 5 }), &["retry.schedule_seconds"], "expected an array, found a number"),
+        (json!({ "schedule_seconds": [5, "x"] }), &["retry.schedule_seconds[1]"], "found a string"),
+        (
+            json!({ "schedule_seconds": [1.5] }),
+            &["retry.schedule_seconds[0]"],
+            "whole seconds from 1 to 604800",
+        ),
+        (json!({ "schedule_seconds": [0] }), &["retry.schedule_seconds"], "whole seconds from 1 to 604800"),
+        (json!({ "schedule_seconds": [604_801] }), &["retry.schedule_seconds"], "from 1 to 604800"),
+        (json!({ "schedule_seconds": [-1] }), &["retry.schedule_seconds[0]"], "from 1 to 604800"),
+        (json!({ "schedule_seconds": vec![1; 31] }), &["retry.schedule_seconds"], "at most 30 items"),
+        (json!({ "schedule_seconds": vec![604_800; 5] }), &["retry.schedule_seconds"], "30 days"),
+        (json!({ "schedule_seconds": [5], "jitter": 1.1 }), &["retry.jitter"], "from 0 to 1"),
+        (json!({ "schedule_seconds": [5], "jitter": -0.1 }), &["retry.jitter"], "from 0 to 1"),
+        (json!({ "schedule_seconds": [5], "jitter": "0.2" }), &["retry.jitter"], "found a string"),
+        (json!({ "schedule_seconds": [5], "max": 3 }), &["retry.max"], "no such field"),
+    ] {
+        both("retry", retry, fields, words);
+    }
     both("id", json!("ep_1"), &["id"], "no such field");
     both("status", json!("active"), &["status"], "no such field");
     for field in ["url", "protection"] {
