@@ -40,6 +40,11 @@ macro_rules! generated_id {
                 Self(uuid_at(now))
             }
 
+            /// Older than every id that was generated at `moment` or later, newer than every one from before.
+            pub fn lower_bound(moment: Timestamp) -> Self {
+                Self(Uuid::from_u128(u128::from(uuid_millis(moment)) << 80))
+            }
+
             /// Reads the prefixed text form.
             ///
             /// # Errors
@@ -151,6 +156,11 @@ fn uuid_at(now: Timestamp) -> Uuid {
     Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, millis / 1_000, nanos))
 }
 
+/// The 48 bits in which a UUIDv7 has its time (RFC 9562 section 5.7).
+fn uuid_millis(moment: Timestamp) -> u64 {
+    u64::try_from(moment.as_millis()).unwrap_or(0).min((1 << 48) - 1)
+}
+
 fn parse_uuid(text: &str, prefix: &'static str) -> Result<Uuid, IdError> {
     let refused = IdError::Generated { prefix };
     let rest = text.strip_prefix(prefix).ok_or_else(|| refused.clone())?;
@@ -177,6 +187,16 @@ mod tests {
         let late = EventId::generate(Timestamp::from_seconds(2_000));
         assert!(early < late);
         assert_eq!(EventId::parse(&early.to_string()), Ok(early));
+    }
+
+    #[test]
+    fn a_moment_lies_between_the_ids_before_and_after_it() {
+        let moment = Timestamp::from_millis(1_800_000_000_123);
+        let bound = DeliveryId::lower_bound(moment);
+        assert!(bound < DeliveryId::generate(moment));
+        assert!(bound > DeliveryId::generate(Timestamp::from_millis(1_800_000_000_122)));
+        assert!(DeliveryId::lower_bound(Timestamp::MIN) < DeliveryId::generate(Timestamp::from_millis(0)));
+        assert!(DeliveryId::lower_bound(Timestamp::MAX) > DeliveryId::generate(moment));
     }
 
     #[test]

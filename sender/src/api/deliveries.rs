@@ -9,33 +9,25 @@ use serde_json::{Value, json};
 use super::auth::{Allowed, ToManage, ToRead};
 use super::problem::Problem;
 use super::request::{Name, NoInput, NoQuery, Query};
-use super::{Api, Caller, show};
-use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
-use crate::model::delivery::{Delivery, DeliveryState};
-use crate::store::DeliveryFilter;
+use super::{Api, Caller, search, show};
+use crate::id::DeliveryId;
+use crate::model::delivery::Delivery;
 
-/// Newest first.
+/// Newest first, unless asked otherwise. A page may be short, or empty, and still name a next one: a search that finds
+/// little in much is told in several pages.
 pub(super) async fn list(
     State(api): State<Api>,
     caller: Allowed<ToRead>,
     mut query: Query,
 ) -> Result<Json<Value>, Problem> {
-    let limit = query.limit();
-    let before = query.optional("after", DeliveryId::parse);
-    let event = query.optional("event", EventId::parse);
-    let endpoint = query.optional("endpoint", EndpointId::parse);
-    let consumer = query.optional("consumer", ConsumerId::parse);
-    let state = query.optional("state", state);
+    let (filter, limit) = search::read_filter(&mut query, &caller);
     query.finish()?;
-    let consumer = consumer.or_else(|| caller.bound_to().cloned());
-    if consumer.as_ref().is_some_and(|consumer| !caller.may_see(consumer)) {
+    let Some(filter) = filter else {
         return Ok(Json(show::page(Vec::new(), None)));
-    }
-    let one_more = u32::try_from(limit + 1).unwrap_or(u32::MAX);
-    let filter = DeliveryFilter { event, endpoint, consumer, state, before, limit: one_more };
-    let mut found = api.store.deliveries(filter).await?;
-    let next = show::cut(&mut found, limit, |delivery| delivery.id);
-    Ok(Json(show::page(found.iter().map(show::delivery).collect(), next)))
+    };
+    let mut page = api.store.deliveries(filter).await?;
+    let next = search::next_page(&mut page, limit);
+    Ok(Json(show::page(page.deliveries.iter().map(show::delivery).collect(), next)))
 }
 
 pub(super) async fn get(
@@ -81,17 +73,4 @@ async fn visible(api: &Api, caller: &Caller, id: &str) -> Result<Delivery, Probl
     let id = DeliveryId::parse(id).map_err(|_| missing())?;
     let found = api.store.delivery(id).await?;
     found.filter(|delivery| caller.may_see(&delivery.consumer)).ok_or_else(missing)
-}
-
-fn state(text: &str) -> Result<DeliveryState, &'static str> {
-    match text {
-        "pending" => Ok(DeliveryState::Pending),
-        "retrying" => Ok(DeliveryState::Retrying),
-        "delivered" => Ok(DeliveryState::Delivered),
-        "exhausted" => Ok(DeliveryState::Exhausted),
-        "expired" => Ok(DeliveryState::Expired),
-        "refused" => Ok(DeliveryState::Refused),
-        "cancelled" => Ok(DeliveryState::Cancelled),
-        _ => Err("expected pending, retrying, delivered, exhausted, expired, refused or cancelled"),
-    }
 }

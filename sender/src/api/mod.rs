@@ -22,6 +22,7 @@ mod publication;
 mod read;
 mod request;
 mod retry;
+mod search;
 mod show;
 mod signing_keys;
 mod tokens;

@@ -12,7 +12,9 @@ use super::page::Page;
 #[derive(Debug, Subcommand)]
 pub enum DeliveriesCommand {
     /// List deliveries, newest first
-    #[command(after_help = "Example:\n  waxseal deliveries list --consumer acme --state retrying")]
+    #[command(
+        after_help = "Examples:\n  waxseal deliveries list --consumer acme --state retrying\n  waxseal deliveries list --state exhausted,refused --type order.created --since 2026-11-20T00:00:00Z"
+    )]
     List {
         /// Of this event
         #[arg(long)]
@@ -23,9 +25,21 @@ pub enum DeliveriesCommand {
         /// To this consumer
         #[arg(long)]
         consumer: Option<String>,
-        /// In this state
+        /// In this state, or in one of several with commas between them
         #[arg(long)]
         state: Option<String>,
+        /// Of events of this type
+        #[arg(long = "type", value_name = "TYPE")]
+        event_type: Option<String>,
+        /// Made at this time or later (RFC 3339 or Unix seconds)
+        #[arg(long)]
+        since: Option<String>,
+        /// Made before this time (RFC 3339 or Unix seconds)
+        #[arg(long)]
+        until: Option<String>,
+        /// Oldest first
+        #[arg(long)]
+        oldest_first: bool,
         /// Which page
         #[command(flatten)]
         page: Page,
@@ -83,10 +97,18 @@ impl DeliveriesCommand {
     pub async fn run(self, remote: &Remote) -> Result<(), CliError> {
         let (api, output) = (remote.connect()?, remote.output());
         match self {
-            Self::List { event, endpoint, consumer, state, page } => {
+            Self::List { event, endpoint, consumer, state, event_type, since, until, oldest_first, page } => {
                 let mut query = page.query();
-                let filters =
-                    [("event", event), ("endpoint", endpoint), ("consumer", consumer), ("state", state)];
+                let filters = [
+                    ("event", event),
+                    ("endpoint", endpoint),
+                    ("consumer", consumer),
+                    ("state", state),
+                    ("type", event_type),
+                    ("since", since),
+                    ("until", until),
+                    ("order", oldest_first.then(|| "oldest".to_owned())),
+                ];
                 query.extend(filters.into_iter().filter_map(|(name, value)| Some((name, value?))));
                 let columns = ["id", "event", "endpoint", "consumer", "state", "attempts_made", "due_at"];
                 output.list(&api.get(&["deliveries"], &query).await?, &columns)

@@ -45,6 +45,30 @@ pub enum DeliveryState {
 }
 
 impl DeliveryState {
+    /// Every state.
+    pub const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Retrying,
+        Self::Delivered,
+        Self::Exhausted,
+        Self::Expired,
+        Self::Refused,
+        Self::Cancelled,
+    ];
+
+    /// Its name in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Retrying => "retrying",
+            Self::Delivered => "delivered",
+            Self::Exhausted => "exhausted",
+            Self::Expired => "expired",
+            Self::Refused => "refused",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// Whether nothing more will happen by itself.
     pub fn is_final(self) -> bool {
         match self {

@@ -228,7 +228,7 @@ impl Publisher {
         loop {
             let filter =
                 DeliveryFilter { event: Some(event), before, limit: PAGE, ..DeliveryFilter::default() };
-            let page = self.store.deliveries(filter).await?;
+            let page = self.store.deliveries(filter).await?.deliveries;
             before = page.last().map(|delivery| delivery.id);
             let full = page.len() >= usize::try_from(PAGE).unwrap_or(usize::MAX);
             found.extend(page.into_iter().map(|delivery| PublishedDelivery {

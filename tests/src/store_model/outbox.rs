@@ -7,8 +7,8 @@ use waxseal_keys::Timestamp;
 use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use waxseal_sender::model::delivery::{Attempt, Delivery, DeliveryState, LiveDelivery};
 use waxseal_sender::store::{
-    Accepted, Backlog, DeliveryFilter, DuePosition, EndpointWork, EventSummary, NewDelivery, NewEvent,
-    Outbox, Outcome, Settled, Settlement, StoreError, StoredPayload,
+    Accepted, Backlog, DeliveryFilter, DeliveryPage, DuePosition, EndpointWork, EventSummary, NewDelivery,
+    NewEvent, Order, Outbox, Outcome, Settled, Settlement, StoreError, StoredPayload,
 };
 
 use super::{Entry, Remembered, State, StoreModel};
@@ -164,17 +164,25 @@ impl Outbox for StoreModel {
         Ok(self.state().deliveries.get(&id).map(|entry| shown(id, entry)))
     }
 
-    async fn deliveries(&self, filter: DeliveryFilter) -> Result<Vec<Delivery>, StoreError> {
+    async fn deliveries(&self, filter: DeliveryFilter) -> Result<DeliveryPage, StoreError> {
         let state = self.state();
-        let newest_first = state.deliveries.iter().rev().map(|(id, entry)| shown(*id, entry));
-        let wanted = newest_first.filter(|delivery| {
-            filter.before.is_none_or(|before| delivery.id < before)
+        let mut all: Vec<Delivery> = state.deliveries.iter().map(|(id, entry)| shown(*id, entry)).collect();
+        if filter.order == Order::NewestFirst {
+            all.reverse();
+        }
+        let event_type = |event| state.events.get(&event).map(|event| event.event_type.clone());
+        let wanted = all.into_iter().filter(|delivery| {
+            filter.after.is_none_or(|after| delivery.id > after)
+                && filter.before.is_none_or(|before| delivery.id < before)
                 && filter.event.is_none_or(|event| delivery.event == event)
                 && filter.endpoint.is_none_or(|endpoint| delivery.endpoint == endpoint)
                 && filter.consumer.as_ref().is_none_or(|consumer| delivery.consumer == *consumer)
-                && filter.state.is_none_or(|state| delivery.state == state)
+                && (filter.states.is_empty() || filter.states.contains(&delivery.state))
+                && (filter.event_types.is_empty()
+                    || event_type(delivery.event).is_some_and(|name| filter.event_types.contains(&name)))
         });
-        Ok(wanted.take(usize::try_from(filter.limit).unwrap()).collect())
+        let deliveries = wanted.take(usize::try_from(filter.limit).unwrap()).collect();
+        Ok(DeliveryPage { deliveries, reached: None })
     }
 
     async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {

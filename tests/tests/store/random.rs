@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use waxseal_sender::model::delivery::{DeliveryState, LiveDelivery};
 use waxseal_sender::store::{
-    DataKeyRecord, DeliveryFilter, DuePosition, NewDelivery, NewEvent, Outcome, Record, RecordChange,
+    DataKeyRecord, DeliveryFilter, DuePosition, NewDelivery, NewEvent, Order, Outcome, Record, RecordChange,
     RecordKind, Settlement, Store,
 };
 use waxseal_tests::store_model::StoreModel;
@@ -183,7 +183,7 @@ async fn image(store: &dyn Store, walker: &Walker) -> String {
     let mut keys = store.data_keys().await.unwrap();
     keys.sort_by(|a, b| a.consumer.cmp(&b.consumer));
     let everything = DeliveryFilter { limit: 10_000, ..DeliveryFilter::default() };
-    let deliveries = store.deliveries(everything).await.unwrap();
+    let deliveries = store.deliveries(everything).await.unwrap().deliveries;
     let mut text = format!("{records:#?}{work:#?}{keys:#?}{deliveries:#?}");
     text += &format!("{:?}{:?}", store.ring().await.unwrap(), store.backlog().await.unwrap());
     for delivery in &deliveries {
@@ -241,15 +241,20 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 fn filter() -> impl Strategy<Value = DeliveryFilter> {
     use proptest::option::of;
     let states = [&FINAL[..], &[DeliveryState::Pending, DeliveryState::Retrying]].concat();
-    (of(0..9_u32), of(0..6_u32), of(0..4_u32), of(proptest::sample::select(states)), of(0..30_u32), 0..9_u32)
-        .prop_map(|(event, endpoint, owner, state, before, limit)| DeliveryFilter {
-            event: event.map(event_id),
-            endpoint: endpoint.map(endpoint_id),
-            consumer: owner.map(consumer),
-            state,
-            before: before.map(delivery_id),
-            limit,
-        })
+    let who = (of(0..9_u32), of(0..6_u32), of(0..4_u32));
+    let what = (vec(proptest::sample::select(states), 0..3), of(0..4_u32));
+    let place = (of(0..30_u32), of(0..30_u32), any::<bool>(), 0..9_u32);
+    (who, what, place).prop_map(|(who, what, (after, before, oldest, limit))| DeliveryFilter {
+        event: who.0.map(event_id),
+        endpoint: who.1.map(endpoint_id),
+        consumer: who.2.map(consumer),
+        states: what.0,
+        event_types: what.1.map(|kind| format!("order.kind{kind}")).into_iter().collect(),
+        after: after.map(delivery_id),
+        before: before.map(delivery_id),
+        order: if oldest { Order::OldestFirst } else { Order::NewestFirst },
+        limit,
+    })
 }
 
 const FINAL: [DeliveryState; 5] = [

@@ -1,17 +1,13 @@
-//! What people ask: an event, a delivery, lists of deliveries, attempts.
+//! What people ask of one thing: an event, a delivery, its attempts.
 
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params};
 use waxseal_keys::Timestamp;
 
 use super::failure::Failure;
-use super::merge::{Merged, Range, upper_bound};
-use super::values::{
-    FINAL_STATES, consumer_id, delivery_id, endpoint_id, event_id, final_state, optional_time, present, time,
-};
+use super::values::{consumer_id, endpoint_id, event_id, final_state, optional_time, time};
 use crate::id::{DeliveryId, EventId};
 use crate::model::delivery::{Attempt, Delivery, DeliveryState};
-use crate::store::{DeliveryFilter, EventSummary};
+use crate::store::EventSummary;
 
 /// What is known of an event beside its content.
 pub(super) fn event(connection: &Connection, id: EventId) -> Result<Option<EventSummary>, Failure> {
@@ -61,51 +57,6 @@ pub(super) fn delivery(connection: &Connection, id: DeliveryId) -> Result<Option
         expires_at: live.and_then(|live| live.expires_at),
         ended_at: history.end.map(|(_, at)| at),
     }))
-}
-
-/// A page of deliveries, newest first.
-pub(super) fn deliveries(connection: &Connection, filter: &DeliveryFilter) -> Result<Vec<Delivery>, Failure> {
-    let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
-    let mut page = Vec::new();
-    if limit == 0 {
-        return Ok(page);
-    }
-    let mut take = |id: DeliveryId| -> Result<bool, Failure> {
-        let found = present(delivery(connection, id)?, "delivery")?;
-        if matches(filter, &found) {
-            page.push(found);
-        }
-        Ok(page.len() < limit)
-    };
-    if filter.event.is_none()
-        && (filter.endpoint.is_some() || filter.consumer.is_some() || filter.state.is_some())
-    {
-        let mut merged = Merged::start(connection, ranges(connection, filter)?.into_iter(), filter.before)?;
-        while let Some(id) = merged.next()? {
-            if !take(id)? {
-                break;
-            }
-        }
-        return Ok(page);
-    }
-    let (sql, first) = match filter.event {
-        Some(event) => (
-            "SELECT id FROM deliveries WHERE event = ?2 AND id < ?1 ORDER BY id DESC",
-            Some(Value::Blob(event.as_bytes().to_vec())),
-        ),
-        None => ("SELECT id FROM deliveries WHERE id < ?1 ORDER BY id DESC", None),
-    };
-    let mut statement = connection.prepare_cached(sql)?;
-    let bound = Value::Blob(upper_bound(filter.before));
-    let mut rows = statement.query(params_from_iter([bound].into_iter().chain(first)))?;
-    while let Some(row) = rows.next()? {
-        if !take(delivery_id(row, 0)?)? {
-            break;
-        }
-    }
-    drop(rows);
-    drop(statement);
-    Ok(page)
 }
 
 /// The attempts of a delivery, oldest first.
@@ -176,32 +127,4 @@ fn live(connection: &Connection, route: i64, id: DeliveryId) -> Result<Option<Li
     let Some(row) = rows.next()? else { return Ok(None) };
     let (due_at, expires_at) = (time(row, 0)?, optional_time(row, 2)?);
     Ok(Some(Live { due_at, attempts_made: row.get(1)?, expires_at }))
-}
-
-fn matches(filter: &DeliveryFilter, delivery: &Delivery) -> bool {
-    filter.event.is_none_or(|event| event == delivery.event)
-        && filter.endpoint.is_none_or(|endpoint| endpoint == delivery.endpoint)
-        && filter.consumer.as_ref().is_none_or(|consumer| *consumer == delivery.consumer)
-        && filter.state.is_none_or(|state| state == delivery.state)
-}
-
-/// The index ranges that hold what a filter without an event wants, and at most live deliveries that it does not.
-fn ranges(connection: &Connection, filter: &DeliveryFilter) -> Result<Vec<Range>, Failure> {
-    let mut statement = connection.prepare_cached(
-        "SELECT no FROM routes WHERE (?1 IS NULL OR endpoint = ?1) AND (?2 IS NULL OR consumer = ?2)",
-    )?;
-    let endpoint = filter.endpoint.map(|endpoint| *endpoint.as_bytes());
-    let consumer = filter.consumer.as_ref().map(|consumer| consumer.as_str());
-    let mut rows = statement.query(params![endpoint, consumer])?;
-    let mut ranges = Vec::new();
-    while let Some(row) = rows.next()? {
-        let route: i64 = row.get(0)?;
-        if filter.state.is_none_or(|state| !state.is_final()) {
-            ranges.push(Range::Live { route });
-        }
-        let ended =
-            FINAL_STATES.iter().filter(|(state, _)| filter.state.is_none_or(|wanted| wanted == *state));
-        ranges.extend(ended.map(|(_, state)| Range::Ended { route, state: *state }));
-    }
-    Ok(ranges)
 }

@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use waxseal_keys::Timestamp;
 
-use super::{SqliteStore, accept, due, listing, settle};
+use super::{SqliteStore, accept, due, listing, search, settle};
 use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use crate::model::delivery::{Attempt, Delivery, LiveDelivery};
 use crate::store::{
-    Accepted, Backlog, DeliveryFilter, DuePosition, EndpointWork, EventSummary, NewDelivery, NewEvent,
-    Outbox, Settled, Settlement, StoreError, StoredPayload,
+    Accepted, Backlog, DeliveryFilter, DeliveryPage, DuePosition, EndpointWork, EventSummary, NewDelivery,
+    NewEvent, Outbox, Settled, Settlement, StoreError, StoredPayload,
 };
 
 #[async_trait]
@@ -70,8 +70,8 @@ impl Outbox for SqliteStore {
         self.readers.read(move |connection| listing::delivery(connection, id)).await
     }
 
-    async fn deliveries(&self, filter: DeliveryFilter) -> Result<Vec<Delivery>, StoreError> {
-        self.readers.read(move |connection| listing::deliveries(connection, &filter)).await
+    async fn deliveries(&self, filter: DeliveryFilter) -> Result<DeliveryPage, StoreError> {
+        self.readers.read(move |connection| search::deliveries(connection, &filter)).await
     }
 
     async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {

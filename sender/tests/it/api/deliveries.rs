@@ -89,6 +89,62 @@ async fn deliveries_are_found_by_what_they_are() {
     assert_eq!(count("consumer=beta").await, 1);
     assert_eq!(count(&format!("consumer=beta&endpoint={acme}")).await, 0);
     assert_eq!(count(&format!("event={event}&endpoint={beta}&state=pending")).await, 1);
+    assert_eq!(count("state=pending,delivered").await, 3);
+    assert_eq!(count("type=order.created&consumer=acme&state=pending").await, 1);
+    assert_eq!(count("type=gold.only").await, 0);
+}
+
+#[tokio::test]
+async fn deliveries_are_found_by_their_time_and_paged_in_both_orders() {
+    let (world, _) = World::furnished().await;
+    let mut made = Vec::new();
+    for minute in 0..6_u64 {
+        world.clock.set(NOW.saturating_add(Duration::from_secs(60 * minute)));
+        made.push(arrive(&world).await.delivery.id.to_string());
+    }
+    let get = async |query: &str| world.get(&format!("/v1/deliveries?{query}")).await.expect(200);
+    let newest_first: Vec<_> = made.iter().rev().collect();
+    assert_eq!(ids(&get("").await), newest_first);
+    assert_eq!(ids(&get("order=oldest").await), made);
+    assert_eq!(ids(&get("since=2026-11-21T20:42:58Z").await), newest_first[..3]);
+    assert_eq!(ids(&get("since=2026-11-21T20:42:58.001Z").await), newest_first[..2]);
+    assert_eq!(ids(&get("until=2026-11-21T20:42:58Z").await), newest_first[3..]);
+    assert_eq!(ids(&get("since=1795293658&until=1795293718").await), [&made[1]]);
+    assert_eq!(ids(&get("since=2026-11-21T20:42:58Z&until=2026-11-21T20:40:00Z").await), [""; 0]);
+    for (order, expected) in [("oldest", made.clone()), ("newest", made.iter().rev().cloned().collect())] {
+        let base = format!("order={order}&limit=2&consumer=acme&state=pending&since=2026-11-21T20:40:00Z");
+        let expected: Vec<_> = expected.into_iter().filter(|id| *id != made[0]).collect();
+        let (mut paged, mut query) = (Vec::new(), base.clone());
+        loop {
+            let page = get(&query).await;
+            paged.extend(ids(&page).into_iter().map(str::to_owned));
+            let Some(next) = page["next"].as_str() else { break };
+            query = format!("{base}&after={next}");
+        }
+        assert_eq!(paged, expected, "{order}");
+    }
+}
+
+#[tokio::test]
+async fn a_search_that_cannot_be_understood_is_refused() {
+    let (world, _) = World::furnished().await;
+    for (query, field, words) in [
+        ("state=gone", "state", "expected one of pending"),
+        ("state=pending,", "state", "expected one of pending"),
+        ("state=pending&state=expired", "state", "once"),
+        ("type=a%20b", "type", "an event type is"),
+        ("since=yesterday", "since", "RFC 3339"),
+        ("since=-1", "since", "RFC 3339"),
+        ("until=2026-11-21", "until", "RFC 3339"),
+        ("order=up", "order", "`newest` or `oldest`"),
+        ("after=evt_0190a6a0000070008000000000000000", "after", "dlv_"),
+        ("limit=0", "limit", "from 1 to 200"),
+        ("txn=x", "txn", "no such query parameter"),
+    ] {
+        let problem = world.get(&format!("/v1/deliveries?{query}")).await.names(&[field]);
+        let detail = problem["errors"][0]["detail"].as_str().unwrap();
+        assert!(detail.contains(words), "{query}: {detail}");
+    }
 }
 
 #[tokio::test]

@@ -214,7 +214,8 @@ impl World {
                 .store
                 .deliveries(DeliveryFilter { limit: 1_000, ..Default::default() })
                 .await
-                .unwrap(),
+                .unwrap()
+                .deliveries,
             ring: self.store.ring().await.unwrap(),
             data_keys: self.store.data_keys().await.unwrap().len(),
         }

@@ -90,7 +90,7 @@ impl Outbox for Flaky {
         self.store.delivery(id).await
     }
 
-    async fn deliveries(&self, filter: DeliveryFilter) -> Result<Vec<Delivery>, StoreError> {
+    async fn deliveries(&self, filter: DeliveryFilter) -> Result<DeliveryPage, StoreError> {
         self.store.deliveries(filter).await
     }
 
