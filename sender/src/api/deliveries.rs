@@ -68,7 +68,7 @@ pub(super) async fn redeliver(
     Ok((StatusCode::ACCEPTED, Json(json!({ "id": id }))).into_response())
 }
 
-async fn visible(api: &Api, caller: &Caller, id: &str) -> Result<Delivery, Problem> {
+pub(super) async fn visible(api: &Api, caller: &Caller, id: &str) -> Result<Delivery, Problem> {
     let missing = || Problem::not_found("delivery");
     let id = DeliveryId::parse(id).map_err(|_| missing())?;
     let found = api.store.delivery(id).await?;

@@ -231,4 +231,4 @@ fn subscription(fields: &mut Fields) -> Result<Option<Subscription>, Refused> {
 }
 
 /// How many types an endpoint can name.
-const MAX_TYPES: usize = 256;
+pub(super) const MAX_TYPES: usize = 256;

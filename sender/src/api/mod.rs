@@ -7,6 +7,7 @@
 //! content nor tokens nor URLs are logged.
 
 pub mod auth;
+mod cancel;
 mod consumers;
 mod deliveries;
 mod encryption_keys;
@@ -159,6 +160,8 @@ fn flow() -> Router<Api> {
         .route("/v1/deliveries/{id}", get(deliveries::get))
         .route("/v1/deliveries/{id}/attempts", get(deliveries::attempts))
         .route("/v1/deliveries/{id}/redeliver", post(deliveries::redeliver))
+        .route("/v1/deliveries/{id}/cancel", post(cancel::one))
+        .route("/v1/endpoints/{id}/cancel", post(cancel::of_endpoint))
 }
 
 fn administration() -> Router<Api> {

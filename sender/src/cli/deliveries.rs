@@ -54,6 +54,11 @@ pub enum DeliveriesCommand {
         /// The delivery's id
         id: String,
     },
+    /// Take one back that is not over; an attempt that is under way may still arrive
+    Cancel {
+        /// The delivery's id
+        id: String,
+    },
     /// Deliver the same event again, under the same id: a receiver that has taken it does nothing
     Redeliver {
         /// The delivery's id
@@ -118,6 +123,7 @@ impl DeliveriesCommand {
                 let columns = ["number", "started_at", "duration_ms", "status", "result", "next_at"];
                 output.list(&api.get(&["deliveries", &id, "attempts"], &[]).await?, &columns)
             }
+            Self::Cancel { id } => output.item(&api.post(&["deliveries", &id, "cancel"], None).await?),
             Self::Redeliver { id } => output.item(&api.post(&["deliveries", &id, "redeliver"], None).await?),
         }
     }

@@ -3,11 +3,12 @@
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
-use super::client::Remote;
+use super::client::{Api, Remote};
 use super::consumer::set;
 use super::error::CliError;
 use super::keys::{KeySetCommand, read_json};
 use super::page::Page;
+use super::publish::moment;
 use super::retry::RetryArgs;
 
 /// Endpoints: where consumers receive
@@ -87,6 +88,23 @@ pub enum EndpointCommand {
         /// Its id
         id: String,
     },
+    /// Take back its deliveries that are not over; attempts that are under way may still arrive
+    #[command(
+        after_help = "Example:\n  waxseal endpoint cancel ep_... --type order.created --until 2026-11-20T00:00:00Z"
+    )]
+    Cancel {
+        /// Its id
+        id: String,
+        /// Only of events of this type; may be given several times
+        #[arg(long = "type", value_name = "TYPE")]
+        types: Vec<String>,
+        /// Only those made at this time or later (RFC 3339 or Unix seconds)
+        #[arg(long)]
+        since: Option<String>,
+        /// Only those made before this time (RFC 3339 or Unix seconds)
+        #[arg(long)]
+        until: Option<String>,
+    },
     /// Remove it; its open deliveries are cancelled
     Delete {
         /// Its id
@@ -158,8 +176,37 @@ impl EndpointCommand {
             }
             Self::Pause { id } => output.item(&api.post(&["endpoints", &id, "pause"], None).await?),
             Self::Resume { id } => output.item(&api.post(&["endpoints", &id, "resume"], None).await?),
+            Self::Cancel { id, types, since, until } => {
+                let answer = cancel_all(&api, &id, types, since, until).await?;
+                output.item(&answer)
+            }
             Self::Delete { id } => output.item(&api.delete(&["endpoints", &id]).await?),
             Self::Keys { endpoint, command } => command.run(remote, &["endpoints", &endpoint]).await,
+        }
+    }
+}
+
+/// Asks until there is no more to cancel; returns the sums.
+async fn cancel_all(
+    api: &Api,
+    id: &str,
+    types: Vec<String>,
+    since: Option<String>,
+    until: Option<String>,
+) -> Result<Value, CliError> {
+    let mut body = Value::Object(Map::new());
+    set(&mut body, "event_types", Some(types).filter(|types| !types.is_empty()));
+    set(&mut body, "since", since.as_deref().map(moment));
+    set(&mut body, "until", until.as_deref().map(moment));
+    let (mut cancelled, mut in_flight) = (0, 0);
+    loop {
+        let answer = api.post(&["endpoints", id, "cancel"], Some(body.clone())).await?;
+        let count = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or(0);
+        cancelled += count("cancelled");
+        in_flight += count("in_flight");
+        match answer.get("next") {
+            Some(Value::String(next)) => body["after"] = json!(next),
+            _ => return Ok(json!({ "cancelled": cancelled, "in_flight": in_flight })),
         }
     }
 }

@@ -74,8 +74,8 @@ impl PublishArgs {
         }
         members.extend(self.to().map(|to| ("to", to.to_string())));
         members.extend(self.id.as_ref().map(|id| ("id", json!(id).to_string())));
-        members.extend(moment(self.occurred_at.as_ref()).map(|at| ("occurred_at", at.to_string())));
-        members.extend(moment(self.expires_at.as_ref()).map(|at| ("expires_at", at.to_string())));
+        members.extend(self.occurred_at.as_deref().map(moment).map(|at| ("occurred_at", at.to_string())));
+        members.extend(self.expires_at.as_deref().map(moment).map(|at| ("expires_at", at.to_string())));
         members.extend(self.ttl.map(|ttl| ("ttl_seconds", ttl.as_secs().to_string())));
         let members: Vec<_> = members.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
         Ok(format!("{{{}}}", members.join(",")))
@@ -102,7 +102,6 @@ impl PublishArgs {
 }
 
 /// A time as the API takes it: a number if it is one.
-fn moment(text: Option<&String>) -> Option<Value> {
-    let text = text?;
-    Some(text.parse::<i64>().map_or_else(|_| json!(text), |seconds| json!(seconds)))
+pub fn moment(text: &str) -> Value {
+    text.parse::<i64>().map_or_else(|_| json!(text), |seconds| json!(seconds))
 }

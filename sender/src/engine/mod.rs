@@ -40,7 +40,7 @@ use self::verdict::RetryPolicy;
 use crate::consumer_keys::ConsumerKeys;
 use crate::data_keys::DataKeys;
 use crate::directory::Directory;
-use crate::id::EndpointId;
+use crate::id::{DeliveryId, EndpointId};
 use crate::signing_keys::SigningKeys;
 use crate::store::Store;
 
@@ -130,6 +130,13 @@ impl EngineHandle {
             }
         });
         self.shared.pump();
+    }
+
+    /// Forgets deliveries that are no longer live in the store; returns those that are being made just now.
+    pub fn withdrawn(&self, endpoint: EndpointId, ids: &[DeliveryId]) -> Vec<DeliveryId> {
+        let in_flight = self.shared.with(|schedule, now| schedule.withdraw(endpoint, ids, now));
+        self.shared.pump();
+        in_flight
     }
 
     /// Looks at an endpoint again: what it is held for may have gone, or the time moved.

@@ -10,6 +10,7 @@
 //! Where both are given the `id` decides, since it names the event and not the request. Keys are shared by everybody
 //! who may publish to everyone, and apart for each token that is bound to a consumer.
 
+mod cancel;
 mod expiry;
 mod idempotency;
 pub mod payload;
@@ -33,6 +34,7 @@ use crate::model::endpoint::Endpoint;
 use crate::model::event::PublishedEvent;
 use crate::store::{Accepted, DeliveryFilter, NewDelivery, NewEvent, Store, StoreError};
 
+pub use self::cancel::{Attempting, CancelError, CancelledSome};
 pub use self::expiry::{Expiry, LONGEST_LIFE};
 pub use self::idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use self::payload::{PayloadError, SealedPayload, read_payload};
@@ -42,11 +44,18 @@ pub use self::redeliver::RedeliverError;
 pub trait Arrivals: Debug + Send + Sync {
     /// Takes deliveries that are on disk. Must not block; what it drops it must find in the store later.
     fn arrived(&self, arrivals: Vec<Arrival>);
+
+    /// Forgets deliveries that are no longer live in the store; returns those that are being made just now.
+    fn withdrawn(&self, endpoint: EndpointId, ids: &[DeliveryId]) -> Vec<DeliveryId>;
 }
 
 impl Arrivals for EngineHandle {
     fn arrived(&self, arrivals: Vec<Arrival>) {
         Self::arrived(self, arrivals);
+    }
+
+    fn withdrawn(&self, endpoint: EndpointId, ids: &[DeliveryId]) -> Vec<DeliveryId> {
+        Self::withdrawn(self, endpoint, ids)
     }
 }
 

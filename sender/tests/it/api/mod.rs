@@ -2,6 +2,7 @@
 
 mod auth;
 mod bound;
+mod cancel;
 mod configuration;
 mod deliveries;
 mod events;

@@ -22,7 +22,7 @@ use waxseal_sender::directory::Directory;
 use waxseal_sender::engine::Arrival;
 use waxseal_sender::engine::egress::{Egress, EgressPolicy};
 use waxseal_sender::engine::hold::Hold;
-use waxseal_sender::id::{ConsumerId, EndpointId};
+use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId};
 use waxseal_sender::model::delivery::Delivery;
 use waxseal_sender::model::token::Scope;
 use waxseal_sender::publish::{Arrivals, Publisher};
@@ -35,11 +35,20 @@ use waxseal_sender::store::{Catalog, DeliveryFilter, KeyRecords, Outbox, Record,
 pub(crate) struct Listener {
     pub(crate) arrived: Mutex<Vec<Arrival>>,
     pub(crate) holds: Mutex<Vec<(EndpointId, Hold)>>,
+    /// What it says is under way.
+    pub(crate) in_flight: Mutex<Vec<DeliveryId>>,
+    pub(crate) withdrawn: Mutex<Vec<DeliveryId>>,
 }
 
 impl Arrivals for Listener {
     fn arrived(&self, arrivals: Vec<Arrival>) {
         self.arrived.lock().unwrap().extend(arrivals);
+    }
+
+    fn withdrawn(&self, _: EndpointId, ids: &[DeliveryId]) -> Vec<DeliveryId> {
+        self.withdrawn.lock().unwrap().extend(ids);
+        let in_flight = self.in_flight.lock().unwrap();
+        ids.iter().copied().filter(|id| in_flight.contains(id)).collect()
     }
 }
 

@@ -51,6 +51,10 @@ struct Nobody;
 
 impl Arrivals for Nobody {
     fn arrived(&self, _: Vec<Arrival>) {}
+
+    fn withdrawn(&self, _: EndpointId, _: &[DeliveryId]) -> Vec<DeliveryId> {
+        Vec::new()
+    }
 }
 
 impl Sender {

@@ -112,6 +112,17 @@ async fn endpoints() {
         rows.push(("PATCH", path.clone(), json!({ field: null }), leak(field), "cannot be cleared"));
     }
     rows.push(("PATCH", path.clone(), json!({ "consumer": "beta" }), &["consumer"], "no such field"));
+    let cancel = format!("{path}/cancel");
+    for (body, fields, words) in [
+        (json!([]), &[""] as &[_], "expected an object"),
+        (json!({ "event_types": "order.created" }), &["event_types"], "expected an array"),
+        (json!({ "event_types": ["a b"] }), &["event_types[0]"], "an event type is"),
+        (json!({ "since": "yesterday", "until": false }), &["since", "until"], "RFC 3339"),
+        (json!({ "after": "ep_1" }), &["after"], "dlv_"),
+        (json!({ "states": ["pending"] }), &["states"], "no such field"),
+    ] {
+        rows.push(("POST", cancel.clone(), body, fields, words));
+    }
     rows.push(("PATCH", path, json!({ "event_types": ["gold.only", "none"] }), &["event_types"], "`none`"));
     refuse_all(&world, rows).await;
 }
