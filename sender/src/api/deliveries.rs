@@ -4,14 +4,15 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::auth::{Allowed, ToManage, ToRead};
 use super::problem::Problem;
-use super::request::{Name, NoInput, NoQuery, Query};
-use super::{Api, Caller, search, show};
+use super::request::{MaybeInput, Name, NoQuery, Query};
+use super::{Api, Caller, read, search, show};
 use crate::id::DeliveryId;
 use crate::model::delivery::Delivery;
+use crate::publish::Under;
 
 /// Newest first, unless asked otherwise. A page may be short, or empty, and still name a next one: a search that finds
 /// little in much is told in several pages.
@@ -57,15 +58,19 @@ pub(super) async fn attempts(
     Ok(Json(show::page(shown.collect(), None)))
 }
 
+/// Under the same event id, or with `{"as_new": true}` under a new one.
 pub(super) async fn redeliver(
     State(api): State<Api>,
     caller: Allowed<ToManage>,
     Name(id): Name,
-    _: NoInput,
+    MaybeInput(mut fields): MaybeInput,
 ) -> Result<Response, Problem> {
     let delivery = visible(&api, &caller, &id).await?;
-    let id = api.publisher.redeliver(&delivery).await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({ "id": id }))).into_response())
+    let as_new = fields.optional("as_new", read::flag);
+    fields.finish()?;
+    let under = if as_new? == Some(true) { Under::NewId } else { Under::SameId };
+    let made = api.publisher.redeliver(&delivery, under).await?;
+    Ok((StatusCode::ACCEPTED, Json(show::redelivered(&made))).into_response())
 }
 
 pub(super) async fn visible(api: &Api, caller: &Caller, id: &str) -> Result<Delivery, Problem> {

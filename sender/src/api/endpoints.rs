@@ -177,6 +177,18 @@ pub(super) async fn resume(
     Ok(Json(shown(&api, &updated)))
 }
 
+/// Sends it an event of the type `waxseal.test`, whatever it is subscribed to.
+pub(super) async fn test(
+    State(api): State<Api>,
+    caller: Allowed<ToManage>,
+    Name(id): Name,
+    _: NoInput,
+) -> Result<Response, Problem> {
+    let id = visible(&api, &caller, &id)?.id;
+    let made = api.publisher.test(id).await?;
+    Ok((StatusCode::ACCEPTED, Json(show::redelivered(&made))).into_response())
+}
+
 /// The endpoint, if the caller may know of it.
 pub(super) fn visible(api: &Api, caller: &Caller, id: &str) -> Result<Arc<Endpoint>, Problem> {
     let found = EndpointId::parse(id).ok().and_then(|id| api.directory.endpoint(id));

@@ -162,6 +162,7 @@ fn flow() -> Router<Api> {
         .route("/v1/deliveries/{id}/redeliver", post(deliveries::redeliver))
         .route("/v1/deliveries/{id}/cancel", post(cancel::one))
         .route("/v1/endpoints/{id}/cancel", post(cancel::of_endpoint))
+        .route("/v1/endpoints/{id}/test", post(endpoints::test))
 }
 
 fn administration() -> Router<Api> {

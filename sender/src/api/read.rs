@@ -126,6 +126,11 @@ pub(super) fn moment(value: &Value) -> Result<Timestamp, Wrong> {
     }
 }
 
+/// `true` or `false`.
+pub(super) fn flag(value: &Value) -> Result<bool, Wrong> {
+    value.as_bool().ok_or_else(|| found("`true` or `false`", value))
+}
+
 /// A time span in whole seconds, from 1 to `longest`.
 pub(super) fn seconds(value: &Value, longest: Duration) -> Result<Duration, Wrong> {
     let most = longest.as_secs();

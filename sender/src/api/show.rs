@@ -11,6 +11,7 @@ use crate::model::delivery::{Attempt, Delivery};
 use crate::model::encryption_keys::{EncryptionKeySet, KeySource};
 use crate::model::endpoint::{Endpoint, EndpointStatus, Subscription};
 use crate::model::token::ApiToken;
+use crate::publish::Redelivered;
 
 /// A page of a list, and where the next one begins, if there is one.
 pub(super) fn page(data: Vec<Value>, next: Option<String>) -> Value {
@@ -144,6 +145,11 @@ pub(super) fn delivery(delivery: &Delivery) -> Value {
         "expires_at": delivery.expires_at.map(moment),
         "ended_at": delivery.ended_at.map(moment),
     })
+}
+
+/// A delivery that was added by hand.
+pub(super) fn redelivered(made: &Redelivered) -> Value {
+    json!({ "id": made.delivery, "event": made.event, "redelivery_of": made.redelivery_of })
 }
 
 /// `excerpt`: the beginning of what the receiver answered, decrypted, if it can be.

@@ -63,6 +63,9 @@ pub enum DeliveriesCommand {
     Redeliver {
         /// The delivery's id
         id: String,
+        /// Under a new id that names the old one: for a receiver that lost what it had taken
+        #[arg(long)]
+        as_new: bool,
     },
 }
 
@@ -124,7 +127,10 @@ impl DeliveriesCommand {
                 output.list(&api.get(&["deliveries", &id, "attempts"], &[]).await?, &columns)
             }
             Self::Cancel { id } => output.item(&api.post(&["deliveries", &id, "cancel"], None).await?),
-            Self::Redeliver { id } => output.item(&api.post(&["deliveries", &id, "redeliver"], None).await?),
+            Self::Redeliver { id, as_new } => {
+                let body = as_new.then(|| json!({ "as_new": true }));
+                output.item(&api.post(&["deliveries", &id, "redeliver"], body).await?)
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `waxseal endpoint`: where consumers receive.
 
+use std::time::Duration;
+
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
@@ -87,6 +89,14 @@ pub enum EndpointCommand {
     Resume {
         /// Its id
         id: String,
+    },
+    /// Send it a test event and show what became of it; the status is 0 only if it was taken
+    Test {
+        /// Its id
+        id: String,
+        /// How long to wait for the first attempt
+        #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
+        wait: Duration,
     },
     /// Take back its deliveries that are not over; attempts that are under way may still arrive
     #[command(
@@ -176,6 +186,7 @@ impl EndpointCommand {
             }
             Self::Pause { id } => output.item(&api.post(&["endpoints", &id, "pause"], None).await?),
             Self::Resume { id } => output.item(&api.post(&["endpoints", &id, "resume"], None).await?),
+            Self::Test { id, wait } => super::test::run(&api, output, &id, wait).await,
             Self::Cancel { id, types, since, until } => {
                 let answer = cancel_all(&api, &id, types, since, until).await?;
                 output.item(&answer)

@@ -18,6 +18,7 @@ pub mod page;
 pub mod publish;
 pub mod retry;
 pub mod serve;
+mod test;
 pub mod trust;
 
 use clap::{Parser, Subcommand};

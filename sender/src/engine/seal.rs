@@ -59,17 +59,21 @@ pub(super) async fn seal(shared: &Shared, claim: &mut Claim) -> Result<Sealed, U
     let event = Event {
         issuer: shared.parts.issuer.clone(),
         audience,
-        id: TokenId::parse(&payload.id.to_string()).expect("an event id is a word of 36 characters"),
+        id: token_id(payload.id),
         event_type: payload.event_type.clone(),
         occurred_at: payload.occurred_at,
         txn: payload.txn.clone(),
         data: payload.data.clone(),
-        redelivery_of: None,
+        redelivery_of: payload.redelivery_of.map(token_id),
     };
     let token = waxseal_envelope::seal(&event, &signer, recipient.as_deref(), shared.parts.clock.now())
         .map_err(|error| unsealed(&error))?;
     let encryption_kid = recipient.map(|key| key.kid().to_owned());
     Ok(Sealed { endpoint, token, signing_kid: signer.kid().to_owned(), encryption_kid })
+}
+
+fn token_id(id: EventId) -> TokenId {
+    TokenId::parse(&id.to_string()).expect("an event id is a word of 36 characters")
 }
 
 /// Whether an endpoint can be posted to now, and with which keys.

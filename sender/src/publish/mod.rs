@@ -15,6 +15,7 @@ mod expiry;
 mod idempotency;
 pub mod payload;
 mod redeliver;
+mod single;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -38,7 +39,8 @@ pub use self::cancel::{Attempting, CancelError, CancelledSome};
 pub use self::expiry::{Expiry, LONGEST_LIFE};
 pub use self::idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use self::payload::{PayloadError, SealedPayload, read_payload};
-pub use self::redeliver::RedeliverError;
+pub use self::redeliver::{RedeliverError, Redelivered, Under};
+pub use self::single::{TEST_LIFE, TEST_TYPE};
 
 /// Whoever makes deliveries, as publishing needs to know them.
 pub trait Arrivals: Debug + Send + Sync {
@@ -178,7 +180,7 @@ impl Publisher {
 
         let id = EventId::generate(now);
         let Publication { event_type, data, id: txn, occurred_at, .. } = publication;
-        let event = PublishedEvent { id, event_type, occurred_at, txn, data };
+        let event = PublishedEvent { id, event_type, occurred_at, txn, data, redelivery_of: None };
         let payload = SealedPayload::seal(&event);
         let mut accepted = FannedOut { expires_at, ..FannedOut::default() };
         for endpoint in endpoints {

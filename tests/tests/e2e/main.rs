@@ -1,6 +1,7 @@
 //! End to end: the sender and its consumers as separate processes, each with its own caches, over real sockets.
 
 mod crash;
+mod delivery;
 mod keys;
 mod matrix;
 mod program;

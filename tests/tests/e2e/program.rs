@@ -9,13 +9,14 @@ use waxseal_tests::sender::SenderFolder;
 use waxseal_tests::sink::Sink;
 
 /// Runs `waxseal` against this sender; returns what it printed.
-fn waxseal(folder: &SenderFolder, input: &str, arguments: &[&str]) -> String {
+pub(crate) fn waxseal(folder: &SenderFolder, input: &str, arguments: &[&str]) -> String {
     let (status, stdout, stderr) = run(folder, input, arguments);
     assert!(status == 0, "waxseal {arguments:?}: {status}\n{stdout}{stderr}");
     stdout
 }
 
-fn run(folder: &SenderFolder, input: &str, arguments: &[&str]) -> (i32, String, String) {
+/// As [`waxseal`]; returns its status and what it wrote to both outputs, whatever the status is.
+pub(crate) fn run(folder: &SenderFolder, input: &str, arguments: &[&str]) -> (i32, String, String) {
     let mut child = Command::new(program("waxseal"))
         .args(arguments)
         .env("WAXSEAL_URL", &folder.origin)

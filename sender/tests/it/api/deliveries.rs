@@ -167,6 +167,77 @@ async fn a_delivery_is_made_again_under_the_same_event() {
 }
 
 #[tokio::test]
+async fn as_new_it_is_another_event_that_names_the_old_one() {
+    let (world, Furniture { acme, .. }) = World::furnished().await;
+    let body = json!({
+        "type": "order.created", "data": { "n": 1 }, "to": { "consumer": "acme" }, "id": "order-1",
+        "occurred_at": "2026-11-21T09:30:00Z", "ttl_seconds": 60,
+    });
+    world.post("/v1/events", body).await.expect(202);
+    let first = world.engine.arrived.lock().unwrap().pop().unwrap();
+    settle(&world, &first, Outcome::Final(DeliveryState::Delivered)).await;
+    let path = format!("/v1/deliveries/{}/redeliver", first.delivery.id);
+    let made = world.post(&path, json!({ "as_new": true })).await.expect(202);
+
+    let again = world.engine.arrived.lock().unwrap().pop().unwrap();
+    assert_ne!(again.delivery.event, first.delivery.event);
+    let expected = json!({ "id": again.delivery.id, "event": again.delivery.event, "redelivery_of": first.delivery.event });
+    assert_eq!(made, expected);
+    assert_eq!(again.delivery.expires_at, first.delivery.expires_at);
+    let (old, new) = (first.payload.unwrap(), again.payload.unwrap());
+    assert_eq!((new.redelivery_of, old.redelivery_of), (Some(first.delivery.event), None));
+    assert_eq!((&new.data, &new.txn, new.occurred_at), (&old.data, &old.txn, old.occurred_at));
+
+    // It is stored like any other: encrypted, readable, for this consumer alone.
+    let read = world.get(&format!("/v1/events/{}?data=true", again.delivery.event)).await.expect(200);
+    assert_eq!(read["redelivery_of"], json!(first.delivery.event));
+    assert_eq!((&read["data"], &read["publisher_id"]), (&json!({ "n": 1 }), &json!("order-1")));
+    assert_eq!(read["consumers"], json!(["acme"]));
+    let old = world.get(&format!("/v1/events/{}?data=true", first.delivery.event)).await.expect(200);
+    assert_eq!(old["redelivery_of"], Value::Null);
+    let found = world.get(&format!("/v1/deliveries?event={}", again.delivery.event)).await.expect(200);
+    assert_eq!((ids(&found).len(), &found["data"][0]["endpoint"]), (1, &json!(acme)));
+
+    let same = world.post(&path, json!({ "as_new": false })).await.expect(202);
+    assert_eq!((&same["event"], &same["redelivery_of"]), (&json!(first.delivery.event), &Value::Null));
+    for (body, fields) in [(json!({ "as_new": 1 }), ["as_new"]), (json!({ "new": true }), ["new"])] {
+        world.post(&path, body).await.names(&fields);
+    }
+}
+
+#[tokio::test]
+async fn a_test_event_goes_to_one_endpoint_whatever_it_is_subscribed_to() {
+    let (world, Furniture { acme, beta }) = World::furnished().await;
+    world.patch(&format!("/v1/endpoints/{acme}"), json!({ "event_types": ["gold.only"] })).await.expect(200);
+    let made = world.act(&format!("/v1/endpoints/{acme}/test")).await.expect(202);
+    let arrivals = std::mem::take(&mut *world.engine.arrived.lock().unwrap());
+    let [arrival] = arrivals.as_slice() else { panic!("{arrivals:?}") };
+    assert_eq!((&made["id"], &made["event"]), (&json!(arrival.delivery.id), &json!(arrival.delivery.event)));
+    assert_eq!(arrival.delivery.endpoint.to_string(), acme);
+    let event = world.get(&format!("/v1/events/{}?data=true", arrival.delivery.event)).await.expect(200);
+    assert_eq!((&event["type"], &event["consumers"]), (&json!("waxseal.test"), &json!(["acme"])));
+    assert_eq!((&event["data"]["test"], &event["data"]["endpoint"]), (&json!(true), &json!(acme)));
+    assert_eq!(event["expires_at"], "2026-11-21T20:49:58.000Z");
+
+    // Nobody can declare its type, subscribe to it or publish it.
+    world.post("/v1/event-types", json!({ "name": "waxseal.test" })).await.names(&["name"]);
+    let subscribe = json!({ "event_types": ["waxseal.test"] });
+    world.patch(&format!("/v1/endpoints/{beta}"), subscribe).await.names(&["event_types"]);
+    world.post("/v1/events", json!({ "type": "waxseal.test", "data": 1 })).await.names(&["type"]);
+    let token = world.token(&[Scope::Manage], Some("acme")).await;
+    world
+        .call(Method::POST, &format!("/v1/endpoints/{beta}/test"), &token, None)
+        .await
+        .refused(404, "api.not_found");
+    world.call(Method::POST, &format!("/v1/endpoints/{acme}/test"), &token, None).await.expect(202);
+    let reader = world.token(&[Scope::Read], None).await;
+    world
+        .call(Method::POST, &format!("/v1/endpoints/{acme}/test"), &reader, None)
+        .await
+        .refused(403, "api.scope");
+}
+
+#[tokio::test]
 async fn what_cannot_be_delivered_again_is_refused() {
     let (world, Furniture { acme, .. }) = World::furnished().await;
     world
