@@ -1,7 +1,7 @@
 //! Identifiers, as newtypes that are valid by construction.
 //!
 //! What the sender makes itself is a UUIDv7: it sorts by time, so inserts stay local and pages follow creation
-//! order. On the wire each carries a prefix (`evt_`, `ep_`, `dlv_`, `tok_`), so that a misplaced id is refused
+//! order. On the wire each carries a prefix (`evt_`, `ep_`, `dlv_`, `rcv_`, `tok_`), so that a misplaced id is refused
 //! where it is misplaced. Consumers and groups are named by the operator.
 
 use std::fmt;
@@ -43,6 +43,12 @@ macro_rules! generated_id {
             /// Older than every id that was generated at `moment` or later, newer than every one from before.
             pub fn lower_bound(moment: Timestamp) -> Self {
                 Self(Uuid::from_u128(u128::from(uuid_millis(moment)) << 80))
+            }
+
+            /// When it was generated, to the millisecond.
+            pub fn made_at(&self) -> Timestamp {
+                let millis = self.0.as_u128() >> 80;
+                Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
             }
 
             /// Reads the prefixed text form.
@@ -98,6 +104,7 @@ generated_id!(
 );
 generated_id!(EndpointId, "ep_", "One endpoint of a consumer.");
 generated_id!(DeliveryId, "dlv_", "One event for one endpoint.");
+generated_id!(RecoveryId, "rcv_", "One recovery of an endpoint: many redeliveries.");
 generated_id!(TokenId, "tok_", "One API token (never the token itself).");
 
 macro_rules! chosen_name {
@@ -186,6 +193,7 @@ mod tests {
         let early = EventId::generate(Timestamp::from_seconds(1_000));
         let late = EventId::generate(Timestamp::from_seconds(2_000));
         assert!(early < late);
+        assert_eq!(late.made_at(), Timestamp::from_seconds(2_000));
         assert_eq!(EventId::parse(&early.to_string()), Ok(early));
     }
 

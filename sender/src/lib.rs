@@ -44,6 +44,7 @@ pub mod id;
 pub mod listen;
 pub mod model;
 pub mod publish;
+pub mod recover;
 pub mod sender;
 pub mod signing_keys;
 pub mod store;

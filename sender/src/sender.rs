@@ -25,6 +25,7 @@ use crate::engine::egress::guard::PlainHttp;
 use crate::engine::egress::{Egress, EgressError, EgressPolicy};
 use crate::engine::{Engine, EngineHandle, EngineParts, EnginePolicy};
 use crate::publish::Publisher;
+use crate::recover::Recoveries;
 use crate::signing_keys::{SigningKeys, SigningKeysError};
 use crate::store::{KeyRecords, Store};
 
@@ -60,6 +61,7 @@ pub struct Sender {
     jwks_max_age: Duration,
     stop: watch::Sender<bool>,
     maintenance: JoinHandle<()>,
+    recoveries: JoinHandle<()>,
 }
 
 /// Why a sender cannot start.
@@ -166,6 +168,13 @@ impl Sender {
             Arc::clone(&clock),
         );
         let (stop, stopped) = watch::channel(false);
+        let recoveries = Recoveries::new(
+            Arc::clone(&store),
+            Arc::clone(&directory),
+            publisher.clone(),
+            Arc::clone(&clock),
+        );
+        let recoveries = tokio::spawn(recoveries.run(stopped.clone()));
         let maintenance = tokio::spawn(Arc::clone(&signing_keys).maintain(stopped));
         let jwks_max_age = settings.jwks_max_age;
         Ok(Self {
@@ -181,6 +190,7 @@ impl Sender {
             jwks_max_age,
             stop,
             maintenance,
+            recoveries,
         })
     }
 
@@ -215,6 +225,7 @@ impl Sender {
     pub async fn stop(self) {
         // An error only says that maintenance has ended by itself.
         let _ = self.stop.send(true);
+        let _ = self.recoveries.await;
         self.engine.stop().await;
         let _ = self.maintenance.await;
     }

@@ -21,6 +21,7 @@ mod input;
 mod problem;
 mod publication;
 mod read;
+mod recoveries;
 mod request;
 mod retry;
 mod search;
@@ -163,6 +164,10 @@ fn flow() -> Router<Api> {
         .route("/v1/deliveries/{id}/cancel", post(cancel::one))
         .route("/v1/endpoints/{id}/cancel", post(cancel::of_endpoint))
         .route("/v1/endpoints/{id}/test", post(endpoints::test))
+        .route("/v1/endpoints/{id}/recover", post(recoveries::create))
+        .route("/v1/recoveries", get(recoveries::list))
+        .route("/v1/recoveries/{id}", get(recoveries::get))
+        .route("/v1/recoveries/{id}/cancel", post(recoveries::cancel))
 }
 
 fn administration() -> Router<Api> {

@@ -11,6 +11,7 @@ use super::error::CliError;
 use super::keys::{KeySetCommand, read_json};
 use super::page::Page;
 use super::publish::moment;
+use super::recover::RecoverArgs;
 use super::retry::RetryArgs;
 
 /// Endpoints: where consumers receive
@@ -89,6 +90,17 @@ pub enum EndpointCommand {
     Resume {
         /// Its id
         id: String,
+    },
+    /// Deliver again what it missed, oldest first, and show how far that has come
+    #[command(
+        after_help = "Examples:\n  waxseal endpoint recover ep_... --since 2026-11-20T00:00:00Z\n  waxseal endpoint recover ep_... --since 2026-11-20T00:00:00Z --state exhausted --state expired --rate 50"
+    )]
+    Recover {
+        /// Its id
+        id: String,
+        /// What to recover, and how fast
+        #[command(flatten)]
+        what: RecoverArgs,
     },
     /// Send it a test event and show what became of it; the status is 0 only if it was taken
     Test {
@@ -186,6 +198,7 @@ impl EndpointCommand {
             }
             Self::Pause { id } => output.item(&api.post(&["endpoints", &id, "pause"], None).await?),
             Self::Resume { id } => output.item(&api.post(&["endpoints", &id, "resume"], None).await?),
+            Self::Recover { id, what } => what.run(&api, output, &id).await,
             Self::Test { id, wait } => super::test::run(&api, output, &id, wait).await,
             Self::Cancel { id, types, since, until } => {
                 let answer = cancel_all(&api, &id, types, since, until).await?;

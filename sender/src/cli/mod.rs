@@ -16,6 +16,7 @@ pub mod open;
 pub mod output;
 pub mod page;
 pub mod publish;
+pub mod recover;
 pub mod retry;
 pub mod serve;
 mod test;
@@ -33,6 +34,7 @@ use self::init::InitArgs;
 use self::keys::KeysCommand;
 use self::open::OpenArgs;
 use self::publish::PublishArgs;
+use self::recover::RecoveryCommand;
 use self::serve::ServeArgs;
 
 /// Webhooks that are signed for one consumer, and sealed so that only it can read them
@@ -93,6 +95,13 @@ enum Command {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Recoveries: what endpoints missed, delivered again bit by bit
+    Recovery {
+        #[command(subcommand)]
+        command: RecoveryCommand,
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Signing keys of the sender; new decryption keys for a consumer
     Keys {
         #[command(subcommand)]
@@ -133,6 +142,7 @@ impl Cli {
             Command::Group { command, remote } => command.run(&remote).await,
             Command::EventType { command, remote } => command.run(&remote).await,
             Command::Endpoint { command, remote } => command.run(&remote).await,
+            Command::Recovery { command, remote } => command.run(&remote).await,
             Command::Keys { command, remote } => command.run(&remote).await,
             Command::Token { command, remote } => command.run(&remote).await,
             Command::Deliveries { command, remote } => command.run(&remote).await,

@@ -9,10 +9,11 @@ use waxseal_keys::DataKey;
 
 use super::{ChangeError, DirectoryEvent};
 use crate::data_keys::DataKeys;
-use crate::id::{ConsumerId, EndpointId, GroupName, TokenId};
+use crate::id::{ConsumerId, EndpointId, GroupName, RecoveryId, TokenId};
 use crate::model::consumer::{Consumer, DeclaredType, Group};
 use crate::model::encryption_keys::{EncryptionKeySet, KeyOwner};
 use crate::model::endpoint::Endpoint;
+use crate::model::recovery::Recovery;
 use crate::model::token::ApiToken;
 use crate::store::{Record, RecordChange, RecordKind, StoreError};
 
@@ -24,6 +25,7 @@ pub(super) enum Item {
     EventType(Arc<DeclaredType>),
     Endpoint(Arc<Endpoint>),
     EncryptionKeys(Arc<EncryptionKeySet>),
+    Recovery(Arc<Recovery>),
     Token(Arc<ApiToken>),
 }
 
@@ -35,6 +37,7 @@ pub(super) enum Name {
     EventType(EventType),
     Endpoint(EndpointId),
     EncryptionKeys(KeyOwner),
+    Recovery(RecoveryId),
     Token(TokenId),
 }
 
@@ -59,6 +62,7 @@ impl Item {
             RecordKind::EventType => Self::EventType(parse(record.kind, &json)?),
             RecordKind::Endpoint => Self::Endpoint(parse(record.kind, &json)?),
             RecordKind::EncryptionKeys => Self::EncryptionKeys(parse(record.kind, &json)?),
+            RecordKind::Recovery => Self::Recovery(parse(record.kind, &json)?),
             RecordKind::Token => Self::Token(parse(record.kind, &json)?),
         })
     }
@@ -70,6 +74,7 @@ impl Item {
             Self::EventType(declared) => Name::EventType(declared.name.clone()),
             Self::Endpoint(endpoint) => Name::Endpoint(endpoint.id),
             Self::EncryptionKeys(set) => Name::EncryptionKeys(set.owner.clone()),
+            Self::Recovery(recovery) => Name::Recovery(recovery.id),
             Self::Token(token) => Name::Token(token.id),
         }
     }
@@ -79,6 +84,7 @@ impl Item {
             Self::Consumer(consumer) => Some(&consumer.id),
             Self::Endpoint(endpoint) => Some(&endpoint.consumer),
             Self::EncryptionKeys(set) => Some(set.owner.consumer()),
+            Self::Recovery(recovery) => Some(&recovery.consumer),
             Self::Token(token) => token.consumer.as_ref(),
             Self::Group(_) | Self::EventType(_) => None,
         }
@@ -91,6 +97,7 @@ impl Item {
             Self::EventType(declared) => to_json(declared),
             Self::Endpoint(endpoint) => to_json(endpoint),
             Self::EncryptionKeys(set) => to_json(set),
+            Self::Recovery(recovery) => to_json(recovery),
             Self::Token(token) => to_json(token),
         }
     }
@@ -104,6 +111,7 @@ impl Name {
             Self::EventType(_) => RecordKind::EventType,
             Self::Endpoint(_) => RecordKind::Endpoint,
             Self::EncryptionKeys(_) => RecordKind::EncryptionKeys,
+            Self::Recovery(_) => RecordKind::Recovery,
             Self::Token(_) => RecordKind::Token,
         }
     }
@@ -116,6 +124,7 @@ impl Name {
             Self::Endpoint(id) => id.to_string(),
             Self::EncryptionKeys(KeyOwner::Consumer(id)) => format!("consumer/{id}"),
             Self::EncryptionKeys(KeyOwner::Endpoint(_, id)) => format!("endpoint/{id}"),
+            Self::Recovery(id) => id.to_string(),
             Self::Token(id) => id.to_string(),
         }
     }
@@ -143,6 +152,7 @@ impl Edit {
             Self::Remove(Name::Endpoint(id)) => Some(DirectoryEvent::EndpointRemoved(*id)),
             Self::Put(Item::EncryptionKeys(set)) => Some(DirectoryEvent::KeysChanged(set.owner.clone())),
             Self::Remove(Name::EncryptionKeys(owner)) => Some(DirectoryEvent::KeysChanged(owner.clone())),
+            Self::Put(Item::Recovery(recovery)) => Some(DirectoryEvent::RecoveryChanged(recovery.id)),
             Self::Put(_) | Self::Remove(_) => None,
         }
     }

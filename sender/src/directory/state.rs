@@ -7,10 +7,11 @@ use std::sync::Arc;
 use waxseal_envelope::EventType;
 
 use super::item::{Item, Name};
-use crate::id::{ConsumerId, EndpointId, GroupName};
+use crate::id::{ConsumerId, EndpointId, GroupName, RecoveryId};
 use crate::model::consumer::{Consumer, DeclaredType, Group};
 use crate::model::encryption_keys::{EncryptionKeySet, KeyOwner};
 use crate::model::endpoint::{Endpoint, Subscription};
+use crate::model::recovery::Recovery;
 use crate::model::token::ApiToken;
 
 /// The present state. Ordered maps where the API lists.
@@ -24,6 +25,7 @@ pub(super) struct State {
     pub(super) subscribers: HashMap<EventType, BTreeSet<EndpointId>>,
     pub(super) subscribers_to_all: BTreeSet<EndpointId>,
     pub(super) key_sets: HashMap<KeyOwner, Arc<EncryptionKeySet>>,
+    pub(super) recoveries: BTreeMap<RecoveryId, Arc<Recovery>>,
     pub(super) tokens: HashMap<String, Arc<ApiToken>>,
 }
 
@@ -46,6 +48,9 @@ impl State {
             }
             Item::EncryptionKeys(set) => {
                 self.key_sets.insert(set.owner.clone(), set);
+            }
+            Item::Recovery(recovery) => {
+                self.recoveries.insert(recovery.id, recovery);
             }
             Item::Token(token) => {
                 self.tokens.insert(token.sha256.clone(), token);
@@ -70,6 +75,9 @@ impl State {
             }
             Name::EncryptionKeys(owner) => {
                 self.key_sets.remove(owner);
+            }
+            Name::Recovery(id) => {
+                self.recoveries.remove(id);
             }
             Name::Token(id) => self.tokens.retain(|_, token| token.id != *id),
         }

@@ -149,6 +149,7 @@ fn hear(shared: &Arc<Shared>, heard: Result<DirectoryEvent, broadcast::error::Re
             shared.with(|schedule, _| schedule.new_epoch());
             shared.spawn(cancel(Arc::clone(shared), endpoint));
         }
+        Ok(DirectoryEvent::RecoveryChanged(_)) => {}
         Ok(DirectoryEvent::KeysChanged(owner)) => look_at_holds(shared, Some(owner.consumer())),
         // Too many changes at once: any endpoint may be concerned. Those that are gone are noticed at the next claim.
         Err(broadcast::error::RecvError::Lagged(_)) => look_at_holds(shared, None),

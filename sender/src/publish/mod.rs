@@ -210,6 +210,13 @@ impl Publisher {
         }
     }
 
+    /// Tells the engine of deliveries that are on disk.
+    pub(crate) fn arrived(&self, arrivals: Vec<Arrival>) {
+        if !arrivals.is_empty() {
+            self.engine.arrived(arrivals);
+        }
+    }
+
     /// Writes the event and tells the engine, as one task of its own: if the caller is dropped while the store
     /// commits, the engine still hears of what was committed.
     async fn keep(&self, new: NewEvent, event: Arc<PublishedEvent>) -> Result<Accepted, PublishError> {

@@ -96,7 +96,7 @@ impl Publisher {
         let made = Redelivered { delivery: delivery.id, event: event.id, redelivery_of };
         let (store, engine) = (Arc::clone(&self.store), Arc::clone(&self.engine));
         let task = async move {
-            store.redeliver(delivery, arrival.delivery.event).await?;
+            store.redeliver(vec![(delivery, arrival.delivery.event)], Vec::new()).await?;
             engine.arrived(vec![arrival]);
             Ok::<_, StoreError>(())
         };

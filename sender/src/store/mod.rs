@@ -69,8 +69,12 @@ pub trait Outbox: Debug + Send + Sync {
     /// Records what an attempt came to, and what follows from it.
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StoreError>;
 
-    /// Adds a delivery of a stored event.
-    async fn redeliver(&self, delivery: NewDelivery, event: EventId) -> Result<(), StoreError>;
+    /// Adds deliveries of stored events and makes these changes: all of it, or nothing.
+    async fn redeliver(
+        &self,
+        deliveries: Vec<(NewDelivery, EventId)>,
+        changes: Vec<RecordChange>,
+    ) -> Result<(), StoreError>;
 
     /// Cancels every live delivery of these endpoints; they end as [`DeliveryState::Cancelled`]. Returns how many.
     async fn cancel(&self, endpoints: Vec<EndpointId>, now: Timestamp) -> Result<u64, StoreError>;
@@ -124,6 +128,8 @@ pub enum RecordKind {
     Endpoint,
     /// The encryption keys of a consumer or an endpoint.
     EncryptionKeys,
+    /// A recovery.
+    Recovery,
     /// An API token.
     Token,
 }
@@ -137,14 +143,22 @@ impl RecordKind {
             Self::EventType => "event_type",
             Self::Endpoint => "endpoint",
             Self::EncryptionKeys => "encryption_keys",
+            Self::Recovery => "recovery",
             Self::Token => "token",
         }
     }
 
     /// The kind that has this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        let all =
-            [Self::Consumer, Self::Group, Self::EventType, Self::Endpoint, Self::EncryptionKeys, Self::Token];
+        let all = [
+            Self::Consumer,
+            Self::Group,
+            Self::EventType,
+            Self::Endpoint,
+            Self::EncryptionKeys,
+            Self::Recovery,
+            Self::Token,
+        ];
         all.into_iter().find(|kind| kind.name() == name)
     }
 }

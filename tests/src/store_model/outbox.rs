@@ -8,7 +8,7 @@ use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use waxseal_sender::model::delivery::{Attempt, Delivery, DeliveryState, LiveDelivery};
 use waxseal_sender::store::{
     Accepted, Backlog, DeliveryFilter, DeliveryPage, DuePosition, EndpointWork, EventSummary, NewDelivery,
-    NewEvent, Order, Outbox, Outcome, Settled, Settlement, StoreError, StoredPayload,
+    NewEvent, Order, Outbox, Outcome, RecordChange, Settled, Settlement, StoreError, StoredPayload,
 };
 
 use super::{Entry, Remembered, State, StoreModel};
@@ -124,12 +124,19 @@ impl Outbox for StoreModel {
         Ok(Settled::Recorded)
     }
 
-    async fn redeliver(&self, delivery: NewDelivery, event: EventId) -> Result<(), StoreError> {
+    async fn redeliver(
+        &self,
+        deliveries: Vec<(NewDelivery, EventId)>,
+        changes: Vec<RecordChange>,
+    ) -> Result<(), StoreError> {
         let mut state = self.state();
-        if !state.events.contains_key(&event) {
+        if deliveries.iter().any(|(_, event)| !state.events.contains_key(event)) {
             return Err(StoreError::NotFound { what: "event" });
         }
-        state.add(delivery, event);
+        for (delivery, event) in deliveries {
+            state.add(delivery, event);
+        }
+        state.change(changes);
         Ok(())
     }
 

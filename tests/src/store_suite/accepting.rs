@@ -1,7 +1,10 @@
 //! Properties of `accept` and `redeliver`.
 
 use waxseal_sender::model::delivery::{Delivery, DeliveryState};
-use waxseal_sender::store::{Accepted, Backlog, EventSummary, NewEvent, Outcome, StoreError, StoredPayload};
+use waxseal_sender::store::{
+    Accepted, Backlog, EventSummary, NewEvent, Outcome, Record, RecordChange, RecordKind, StoreError,
+    StoredPayload,
+};
 
 use super::Subject;
 use super::fixture::{
@@ -124,7 +127,7 @@ pub async fn a_stored_event_can_be_redelivered(subject: impl Subject) {
     store.accept(new_event(1, at(0), vec![new_delivery(1, 1, at(0))])).await.unwrap();
     let refused = Outcome::Final(DeliveryState::Refused);
     store.settle(settlement(live(1, 1, 1, at(0), 0), refused, at(1))).await.unwrap();
-    store.redeliver(new_delivery(2, 1, at(7)), event_id(1)).await.unwrap();
+    store.redeliver(vec![(new_delivery(2, 1, at(7)), event_id(1))], vec![]).await.unwrap();
 
     assert_eq!(store.delivery(delivery_id(1)).await.unwrap().unwrap().state, DeliveryState::Refused);
     let second = store.delivery(delivery_id(2)).await.unwrap().unwrap();
@@ -139,8 +142,40 @@ pub async fn a_stored_event_can_be_redelivered(subject: impl Subject) {
 /// There is nothing to deliver, so there is no delivery either.
 pub async fn an_unknown_event_cannot_be_redelivered(subject: impl Subject) {
     let store = subject.store();
-    let refused = store.redeliver(new_delivery(1, 1, at(0)), event_id(9)).await;
+    let refused = store.redeliver(vec![(new_delivery(1, 1, at(0)), event_id(9))], vec![]).await;
     assert!(matches!(refused, Err(StoreError::NotFound { what: "event" })), "{refused:?}");
     assert_eq!(store.delivery(delivery_id(1)).await.unwrap(), None);
     assert_eq!(store.backlog().await.unwrap(), Backlog::default());
+}
+
+/// Deliveries and what else changes with them are written together, in the order of nothing.
+pub async fn redeliveries_and_their_changes_are_one_write(subject: impl Subject) {
+    let store = subject.store();
+    let change = |id: &str| {
+        RecordChange::Put(Record {
+            kind: RecordKind::Recovery,
+            id: id.to_owned(),
+            consumer: None,
+            sealed: vec![1],
+        })
+    };
+    store.accept(new_event(1, at(0), vec![new_delivery(1, 1, at(0))])).await.unwrap();
+    store.accept(new_event(2, at(0), vec![new_delivery(2, 2, at(0))])).await.unwrap();
+    let both = vec![(new_delivery(3, 1, at(7)), event_id(1)), (new_delivery(4, 2, at(8)), event_id(2))];
+    store.redeliver(both, vec![change("done")]).await.unwrap();
+    assert_eq!(store.backlog().await.unwrap().live, 4);
+
+    let one_unknown =
+        vec![(new_delivery(5, 1, at(7)), event_id(1)), (new_delivery(6, 2, at(8)), event_id(9))];
+    let refused = store.redeliver(one_unknown, vec![change("undone")]).await;
+    assert!(matches!(refused, Err(StoreError::NotFound { what: "event" })), "{refused:?}");
+    assert_eq!(store.backlog().await.unwrap().live, 4);
+    assert_eq!(store.delivery(delivery_id(5)).await.unwrap(), None);
+    let records = store.records().await.unwrap();
+    assert_eq!(
+        records.iter().map(|record| (record.kind, record.id.as_str())).collect::<Vec<_>>(),
+        [(RecordKind::Recovery, "done")]
+    );
+    store.redeliver(vec![], vec![change("alone")]).await.unwrap();
+    assert_eq!(store.records().await.unwrap().len(), 2);
 }

@@ -109,7 +109,7 @@ async fn populated(store: &dyn Store) -> Vec<Delivery> {
         }
     }
     // Newer than all, of an old event.
-    store.redeliver(new_delivery(90, 2, at(3)), event_id(3)).await.unwrap();
+    store.redeliver(vec![(new_delivery(90, 2, at(3)), event_id(3))], vec![]).await.unwrap();
     let all = store.deliveries(everything()).await.unwrap().deliveries;
     assert_eq!(all.len(), 73);
     assert!(all.is_sorted_by(|newer, older| newer.id > older.id));

@@ -36,6 +36,7 @@ macro_rules! store_suite {
             a_key_is_forgotten_when_it_expires
             a_stored_event_can_be_redelivered
             an_unknown_event_cannot_be_redelivered
+            redeliveries_and_their_changes_are_one_write
         });
         $crate::store_suite!(@ $subject: scheduling {
             due_deliveries_come_in_order_and_in_pages

@@ -22,7 +22,7 @@ use crate::subject;
 enum Step {
     Accept { endpoints: Vec<u32>, due: i64, expiry: Option<i64>, key: Option<(u8, u8)> },
     Settle { pick: usize, attempts_off: bool, tried: bool, outcome: Outcome, with_change: bool },
-    Redeliver { event: u32, endpoint: u32, due: i64 },
+    Redeliver { events: Vec<u32>, endpoint: u32, due: i64 },
     Cancel { endpoints: Vec<u32> },
     Change { id: u8, remove: bool },
     SaveRing { expected: u64 },
@@ -93,12 +93,14 @@ impl Walker {
                 }
                 format!("{settled:?}")
             }
-            Step::Redeliver { event, endpoint, due } => {
-                let delivery = new_delivery(self.name_delivery(event, endpoint, due), endpoint, at(due));
-                format!(
-                    "{:?}",
-                    store.redeliver(delivery, event_id(event)).await.map_err(|error| error.code())
-                )
+            Step::Redeliver { events, endpoint, due } => {
+                let deliveries = events.into_iter().map(|event| {
+                    let delivery = new_delivery(self.name_delivery(event, endpoint, due), endpoint, at(due));
+                    (delivery, event_id(event))
+                });
+                let deliveries = deliveries.collect();
+                let made = store.redeliver(deliveries, vec![change(2, false, now)]).await;
+                format!("{:?}", made.map_err(|error| error.code()))
             }
             Step::Cancel { endpoints } => {
                 let endpoints = endpoints.into_iter().map(endpoint_id).collect();
@@ -217,8 +219,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(pick, attempts_off, tried, outcome, with_change)| Step::Settle {
                 pick, attempts_off, tried, outcome, with_change
             }),
-        1 => (0..9_u32, 0..5_u32, due.clone())
-            .prop_map(|(event, endpoint, due)| Step::Redeliver { event, endpoint, due }),
+        1 => (vec(0..9_u32, 0..3), 0..5_u32, due.clone())
+            .prop_map(|(events, endpoint, due)| Step::Redeliver { events, endpoint, due }),
         1 => vec(0..5_u32, 0..3).prop_map(|endpoints| Step::Cancel { endpoints }),
         1 => (0..3_u8, any::<bool>()).prop_map(|(id, remove)| Step::Change { id, remove }),
         1 => (0..4_u64).prop_map(|expected| Step::SaveRing { expected }),

@@ -3,10 +3,11 @@
 use rusqlite::{OptionalExtension, params};
 use waxseal_keys::Timestamp;
 
+use super::catalog;
 use super::failure::Failure;
 use super::session::Session;
 use crate::id::EventId;
-use crate::store::{Accepted, Idempotency, NewDelivery, NewEvent};
+use crate::store::{Accepted, Idempotency, NewDelivery, NewEvent, RecordChange, StoreError};
 
 /// Keeps an event, its wrapped keys and its deliveries, unless its idempotency key says that it is here already.
 pub(super) fn accept(session: &mut Session, event: &NewEvent) -> Result<Accepted, Failure> {
@@ -38,17 +39,20 @@ pub(super) fn accept(session: &mut Session, event: &NewEvent) -> Result<Accepted
     Ok(Accepted::New)
 }
 
-/// Adds a delivery of a stored event; says whether there is such an event.
+/// Adds deliveries of stored events. One of an unknown event fails, and with it the transaction.
 pub(super) fn redeliver(
     session: &mut Session,
-    delivery: &NewDelivery,
-    event: EventId,
-) -> Result<bool, Failure> {
-    let found = session.prepare("SELECT 1 FROM events WHERE id = ?1")?.exists([event.as_bytes()])?;
-    if found {
-        insert_delivery(session, delivery, event)?;
+    deliveries: &[(NewDelivery, EventId)],
+    changes: &[RecordChange],
+) -> Result<(), Failure> {
+    for (delivery, event) in deliveries {
+        let found = session.prepare("SELECT 1 FROM events WHERE id = ?1")?.exists([event.as_bytes()])?;
+        if !found {
+            return Err(Failure::Store(StoreError::NotFound { what: "event" }));
+        }
+        insert_delivery(session, delivery, *event)?;
     }
-    Ok(found)
+    catalog::change(session, changes)
 }
 
 fn insert_delivery(session: &mut Session, delivery: &NewDelivery, event: EventId) -> Result<(), Failure> {

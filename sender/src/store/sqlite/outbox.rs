@@ -10,7 +10,7 @@ use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use crate::model::delivery::{Attempt, Delivery, LiveDelivery};
 use crate::store::{
     Accepted, Backlog, DeliveryFilter, DeliveryPage, DuePosition, EndpointWork, EventSummary, NewDelivery,
-    NewEvent, Outbox, Settled, Settlement, StoreError, StoredPayload,
+    NewEvent, Outbox, RecordChange, Settled, Settlement, StoreError, StoredPayload,
 };
 
 #[async_trait]
@@ -45,9 +45,12 @@ impl Outbox for SqliteStore {
         self.writer.write(move |session| settle::settle(session, &settlement)).await
     }
 
-    async fn redeliver(&self, delivery: NewDelivery, event: EventId) -> Result<(), StoreError> {
-        let found = self.writer.write(move |session| accept::redeliver(session, &delivery, event)).await?;
-        if found { Ok(()) } else { Err(StoreError::NotFound { what: "event" }) }
+    async fn redeliver(
+        &self,
+        deliveries: Vec<(NewDelivery, EventId)>,
+        changes: Vec<RecordChange>,
+    ) -> Result<(), StoreError> {
+        self.writer.write(move |session| accept::redeliver(session, &deliveries, &changes)).await
     }
 
     async fn cancel(&self, endpoints: Vec<EndpointId>, now: Timestamp) -> Result<u64, StoreError> {

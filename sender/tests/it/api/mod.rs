@@ -8,6 +8,7 @@ mod deliveries;
 mod events;
 mod expiry;
 mod keys;
+mod recover;
 mod refusals;
 mod retry;
 mod tokens;

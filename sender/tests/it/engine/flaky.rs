@@ -74,8 +74,12 @@ impl Outbox for Flaky {
         self.store.endpoints_with_work().await
     }
 
-    async fn redeliver(&self, delivery: NewDelivery, event: EventId) -> Result<(), StoreError> {
-        self.store.redeliver(delivery, event).await
+    async fn redeliver(
+        &self,
+        deliveries: Vec<(NewDelivery, EventId)>,
+        changes: Vec<RecordChange>,
+    ) -> Result<(), StoreError> {
+        self.store.redeliver(deliveries, changes).await
     }
 
     async fn cancel(&self, endpoints: Vec<EndpointId>, now: Timestamp) -> Result<u64, StoreError> {

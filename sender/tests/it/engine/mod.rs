@@ -5,6 +5,7 @@
 mod cancel;
 mod expiry;
 mod flaky;
+mod recover;
 mod retry;
 mod support;
 mod trouble;

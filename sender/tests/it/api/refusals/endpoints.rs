@@ -123,6 +123,27 @@ async fn endpoints() {
     ] {
         rows.push(("POST", cancel.clone(), body, fields, words));
     }
+    let recover = format!("{path}/recover");
+    let since = "2026-11-21T00:00:00Z";
+    for (body, fields, words) in [
+        (json!({}), &["since"] as &[_], "required"),
+        (json!({ "since": "yesterday" }), &["since"], "RFC 3339"),
+        (json!({ "since": "2027-01-01T00:00:00Z" }), &["since"], "before `until`"),
+        (json!({ "since": since, "until": since }), &["since"], "before `until`"),
+        (json!({ "since": since, "until": [] }), &["until"], "found an array"),
+        (json!({ "since": since, "states": "exhausted" }), &["states"], "expected an array"),
+        (json!({ "since": since, "states": [] }), &["states"], "at least one"),
+        (json!({ "since": since, "states": ["delivered"] }), &["states[0]"], "`cancelled`"),
+        (json!({ "since": since, "states": ["exhausted", "pending"] }), &["states[1]"], "`cancelled`"),
+        (json!({ "since": since, "event_types": ["a b"] }), &["event_types[0]"], "an event type is"),
+        (json!({ "since": since, "rate": 0 }), &["rate"], "from 1 to 500"),
+        (json!({ "since": since, "rate": 501 }), &["rate"], "from 1 to 500"),
+        (json!({ "since": since, "rate": 1.5 }), &["rate"], "from 1 to 500"),
+        (json!({ "since": since, "rate": "fast" }), &["rate"], "found a string"),
+        (json!({ "since": since, "filter": {} }), &["filter"], "no such field"),
+    ] {
+        rows.push(("POST", recover.clone(), body, fields, words));
+    }
     rows.push(("PATCH", path, json!({ "event_types": ["gold.only", "none"] }), &["event_types"], "`none`"));
     refuse_all(&world, rows).await;
 }
