@@ -165,7 +165,7 @@ fn read_expiry(fields: &mut Fields) -> Result<Option<Expiry>, Refused> {
         (Some(_), Some(_)) => {
             Err(fields.refuse("ttl_seconds", "expected either `expires_at` or `ttl_seconds`, not both"))
         }
-        (at, after) => Ok(at.map(Expiry::At).or(after.map(Expiry::After))),
+        (at, after) => Ok(at.map(Expiry::At).or_else(|| after.map(Expiry::After))),
     }
 }
 

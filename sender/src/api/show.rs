@@ -164,6 +164,7 @@ pub(super) fn attempt(attempt: &Attempt, excerpt: Option<&[u8]>) -> Value {
         "encryption_kid": attempt.encryption_kid,
         "response_excerpt": excerpt.map(String::from_utf8_lossy),
         "next_at": attempt.next_at.map(moment),
+        "clock_skew_seconds": attempt.clock_skew_seconds,
     })
 }
 

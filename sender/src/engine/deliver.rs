@@ -10,7 +10,7 @@ use super::driver::cancel;
 use super::seal::{Sealed, Unsealed, seal};
 use super::settle::{Record, settle, settle_without_post};
 use super::shared::Shared;
-use super::verdict::{History, Reason, Verdict, judge};
+use super::verdict::{Acceptance, History, Reason, Verdict, judge};
 use crate::model::delivery::{DeliveryState, LiveDelivery};
 
 /// Makes deliveries, one after the other, as long as there is one whose turn it is.
@@ -39,7 +39,8 @@ async fn deliver(shared: &Arc<Shared>, claim: &mut Claim) -> End {
         let now = shared.parts.clock.now();
 
         let LiveDelivery { attempts_made, expires_at, .. } = claim.delivery;
-        let history = History { attempts_made, expires_at };
+        let acceptance = Acceptance::of(&endpoint);
+        let history = History { attempts_made, expires_at, acceptance };
         let jitter = shared.jitter(claim.delivery.id, history.attempts_made);
         let policy = shared.parts.policy.retry.of(&endpoint);
         let mut verdict = judge(&report, &history, &policy, now, jitter);
@@ -53,7 +54,7 @@ async fn deliver(shared: &Arc<Shared>, claim: &mut Claim) -> End {
         if other_key {
             verdict = Verdict::Retry { at: now, reason: Reason::InvalidKey };
         }
-        let record = Record { started_at, ended_at: now, signing_kid, encryption_kid, report };
+        let record = Record { started_at, ended_at: now, signing_kid, encryption_kid, report, acceptance };
         match settle(shared, claim, record, verdict).await {
             End::Again { delivery, .. } if other_key => {
                 claim.delivery = delivery;

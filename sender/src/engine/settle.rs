@@ -12,7 +12,7 @@ use super::hold::Hold;
 use super::limits::Standing;
 use super::post::{Answer, PostError};
 use super::shared::{Shared, insist};
-use super::verdict::{Verdict, result_code};
+use super::verdict::{Acceptance, Reason, Verdict, result_code};
 use crate::directory::PauseEdit;
 use crate::model::delivery::{Attempt, DeliveryState, LiveDelivery};
 use crate::store::{Outcome, Settled, Settlement};
@@ -25,6 +25,18 @@ pub(super) struct Record {
     pub(super) signing_kid: String,
     pub(super) encryption_kid: Option<String>,
     pub(super) report: Result<Answer, PostError>,
+    pub(super) acceptance: Acceptance,
+}
+
+impl Record {
+    fn code(&self) -> &'static str {
+        result_code(&self.report, self.acceptance)
+    }
+
+    /// How far the receiver's clock is from ours, if that is notable.
+    fn skew(&self) -> Option<i32> {
+        self.report.as_ref().ok()?.clock_skew_at(self.ended_at)
+    }
 }
 
 /// Settles an attempt as the verdict says.
@@ -40,6 +52,7 @@ pub(super) async fn settle(shared: &Shared, claim: &Claim, record: Record, verdi
         Verdict::Released => return End::Left,
     };
     let took = record.ended_at.duration_since(record.started_at);
+    let code = record.code();
     let pause = begin_pause(shared, claim, verdict, record.ended_at).await;
     let standing = standing(verdict, took);
     tell(claim, &record, result, took);
@@ -58,6 +71,9 @@ pub(super) async fn settle(shared: &Shared, claim: &Claim, record: Record, verdi
     metrics::counter!("waxseal_deliveries_total", "result" => result).increment(1);
     let hold = pause.map(|pause| {
         pause.adopt();
+        let (endpoint, delivery) = (claim.delivery.endpoint, claim.delivery.id);
+        metrics::counter!("waxseal_endpoint_paused_total", "because" => code).increment(1);
+        tracing::warn!(%endpoint, %delivery, because = code, "the endpoint is paused because of what it answered");
         Hold::EndpointPaused
     });
     match outcome {
@@ -87,6 +103,7 @@ pub(super) async fn settle_without_post(
         encryption_kid: None,
         excerpt: Vec::new(),
         next_at: None,
+        clock_skew_seconds: None,
     });
     let outcome = Outcome::Final(state);
     let settlement =
@@ -136,7 +153,7 @@ async fn begin_pause<'a>(
 
 fn attempt(shared: &Shared, claim: &Claim, record: Record, outcome: Outcome, took: Duration) -> Attempt {
     let number = claim.delivery.attempts_made.saturating_add(1);
-    let result = result_code(&record.report).to_owned();
+    let (result, clock_skew_seconds) = (record.code().to_owned(), record.skew());
     let (status, excerpt) = match record.report {
         Ok(answer) => (Some(answer.status), answer.excerpt),
         Err(_) => (None, Vec::new()),
@@ -156,6 +173,7 @@ fn attempt(shared: &Shared, claim: &Claim, record: Record, outcome: Outcome, too
             Outcome::Final(_) => None,
             Outcome::Again { due_at } => Some(due_at),
         },
+        clock_skew_seconds,
     }
 }
 
@@ -176,12 +194,14 @@ fn tell(claim: &Claim, record: &Record, result: &'static str, took: Duration) {
         tracing::debug!(delivery = %id, %event, %endpoint, ms = took.as_millis(), "delivered");
         return;
     }
-    let (attempt, code) = (attempts_made.saturating_add(1), result_code(&record.report));
+    let (attempt, code) = (attempts_made.saturating_add(1), record.code());
     let status = record.report.as_ref().ok().map(|answer| answer.status);
     tracing::info!(delivery = %id, %event, %endpoint, attempt, code, status, result, ms = took.as_millis(), "not delivered");
-    let skew = record.report.as_ref().ok().and_then(|answer| answer.clock_skew_at(record.ended_at));
-    if let Some(skew) = skew {
-        tracing::warn!(%endpoint, seconds = skew.as_secs(), "the receiver's clock differs from ours");
+    if Reason::of(&record.report, record.acceptance) == Some(Reason::InvalidRequest) {
+        // Either we make what it cannot read, or one of two clocks is wrong. No other answer says that of ours.
+        let skew_seconds = record.skew();
+        metrics::counter!("waxseal_invalid_request_total").increment(1);
+        tracing::warn!(%endpoint, skew_seconds, "the receiver takes what we send for malformed or out of its time");
     }
 }
 

@@ -79,6 +79,8 @@ pub enum Reason {
     ClientError,
     /// Any 5xx.
     ServerError,
+    /// A 2xx other than 202, of an endpoint that must answer exactly that.
+    NotTaken,
     /// A status that answers no POST: 1xx, or beyond 599.
     Unexpected,
     /// There was no answer; the code is the [`PostError`]'s.
@@ -92,6 +94,27 @@ pub struct History {
     pub attempts_made: u32,
     /// When the event stops being worth delivering, if it does.
     pub expires_at: Option<Timestamp>,
+    /// Which answer of its endpoint means that it was taken.
+    pub acceptance: Acceptance,
+}
+
+/// Which answer means that a token was taken.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Acceptance {
+    /// Any 2xx: an operator trusts that whatever answers there is the receiver.
+    #[default]
+    AnySuccess,
+    /// 202 and nothing else. For an endpoint that proved itself by echo: the receiver answers so, and whoever has
+    /// taken over its domain does not.
+    Exactly202,
+}
+
+impl Acceptance {
+    /// What an endpoint has to answer.
+    pub fn of(_endpoint: &Endpoint) -> Self {
+        // No endpoint is verified by echo yet: each is there because somebody with the right to do so trusts it.
+        Self::AnySuccess
+    }
 }
 
 /// When failed attempts are repeated.
@@ -142,7 +165,7 @@ pub fn judge(
     now: Timestamp,
     jitter: f64,
 ) -> Verdict {
-    let Some(reason) = Reason::of(report) else { return Verdict::Delivered };
+    let Some(reason) = Reason::of(report, history.acceptance) else { return Verdict::Delivered };
     if let Some(pause) = reason.pauses() {
         // Not the schedule's pause: whoever resumes the endpoint wants to see it work.
         let at = now.saturating_add(policy.schedule.first().copied().unwrap_or_default());
@@ -164,17 +187,17 @@ pub fn judge(
 }
 
 /// The code that an attempt is recorded with: `delivered`, or its reason's.
-pub fn result_code(report: &Result<Answer, PostError>) -> &'static str {
-    Reason::of(report).map_or("delivered", Reason::code)
+pub fn result_code(report: &Result<Answer, PostError>, acceptance: Acceptance) -> &'static str {
+    Reason::of(report, acceptance).map_or("delivered", Reason::code)
 }
 
 impl Reason {
     /// Why `report` is not a delivery; `None` if it is one.
-    pub fn of(report: &Result<Answer, PostError>) -> Option<Self> {
+    pub fn of(report: &Result<Answer, PostError>, acceptance: Acceptance) -> Option<Self> {
         match report {
             Ok(answer) => match answer.err.as_deref().and_then(Self::of_err) {
                 Some(reason) => Some(reason),
-                None => Self::of_status(answer.status),
+                None => Self::of_status(answer.status, acceptance),
             },
             Err(error) => Some(Self::NoAnswer(error.code())),
         }
@@ -196,6 +219,7 @@ impl Reason {
             Self::Redirect => "answer.redirect",
             Self::ClientError => "answer.client_error",
             Self::ServerError => "answer.server_error",
+            Self::NotTaken => "answer.not_taken",
             Self::Unexpected => "answer.unexpected",
             Self::NoAnswer(code) => code,
         }
@@ -220,9 +244,13 @@ impl Reason {
         }
     }
 
-    fn of_status(status: u16) -> Option<Self> {
+    fn of_status(status: u16, acceptance: Acceptance) -> Option<Self> {
         match status {
-            200..=299 => None,
+            202 => None,
+            200..=299 => match acceptance {
+                Acceptance::AnySuccess => None,
+                Acceptance::Exactly202 => Some(Self::NotTaken),
+            },
             300..=399 => Some(Self::Redirect),
             401 => Some(Self::AuthenticationFailed),
             403 => Some(Self::AccessDenied),
@@ -251,6 +279,7 @@ impl Reason {
             | Self::Redirect
             | Self::ClientError
             | Self::ServerError
+            | Self::NotTaken
             | Self::Unexpected
             | Self::NoAnswer(_) => None,
         }

@@ -139,4 +139,6 @@ pub struct Attempt {
     pub excerpt: Vec<u8>,
     /// When the next attempt was scheduled, if one was.
     pub next_at: Option<Timestamp>,
+    /// By how many seconds the receiver's clock was ahead of ours, if its answer said so and it was more than a minute.
+    pub clock_skew_seconds: Option<i32>,
 }

@@ -107,7 +107,7 @@ impl Publisher {
             let full = u32::try_from(page.deliveries.len()).is_ok_and(|found| found >= PAGE);
             let last = page.deliveries.last().map(|delivery| delivery.id);
             sum.add(self.cancel_all(page.deliveries).await?);
-            sum.reached = page.reached.or(last.filter(|_| full));
+            sum.reached = page.reached.or_else(|| last.filter(|_| full));
             match sum.reached {
                 Some(reached) => rest = rest.behind(reached),
                 None => break,

@@ -135,6 +135,7 @@ fn work(number: usize, endpoints: usize, keyed: bool) -> (NewEvent, Settlement) 
         encryption_kid: Some("cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s".to_owned()),
         excerpt: Vec::new(),
         next_at: None,
+        clock_skew_seconds: None,
     };
     let settlement = Settlement {
         delivery: LiveDelivery {

@@ -61,6 +61,7 @@ async fn accept_for_ever(store: Arc<SqliteStore>) {
             encryption_kid: None,
             excerpt: Vec::new(),
             next_at: None,
+            clock_skew_seconds: None,
         };
         let settlement = Settlement {
             delivery: LiveDelivery {

@@ -99,6 +99,7 @@ pub fn attempt(number: u32, started_at: Timestamp, next_at: Option<Timestamp>) -
         encryption_kid: full.then(|| "recipient".to_owned()),
         excerpt: if full { b"ciphertext".to_vec() } else { Vec::new() },
         next_at,
+        clock_skew_seconds: full.then_some(-90),
     }
 }
 

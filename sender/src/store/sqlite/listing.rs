@@ -62,7 +62,8 @@ pub(super) fn delivery(connection: &Connection, id: DeliveryId) -> Result<Option
 /// The attempts of a delivery, oldest first.
 pub(super) fn attempts(connection: &Connection, delivery: DeliveryId) -> Result<Vec<Attempt>, Failure> {
     let mut statement = connection.prepare_cached(
-        "SELECT number, started_at, duration_ms, status, result, signing_kid, encryption_kid, excerpt, next_at
+        "SELECT number, started_at, duration_ms, status, result, signing_kid, encryption_kid, excerpt, next_at,
+                clock_skew
              FROM attempts WHERE delivery = ?1 AND number > 0 ORDER BY number",
     )?;
     let mut rows = statement.query([delivery.as_bytes()])?;
@@ -78,6 +79,7 @@ pub(super) fn attempts(connection: &Connection, delivery: DeliveryId) -> Result<
             encryption_kid: row.get(6)?,
             excerpt: row.get(7)?,
             next_at: optional_time(row, 8)?,
+            clock_skew_seconds: row.get(9)?,
         });
     }
     Ok(found)

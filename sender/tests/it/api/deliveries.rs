@@ -37,6 +37,7 @@ async fn settle(world: &World, arrival: &Arrival, outcome: Outcome) {
         encryption_kid: None,
         excerpt: key.encrypt(context.as_bytes(), "bäd gateway".as_bytes()),
         next_at,
+        clock_skew_seconds: Some(75),
     };
     let settlement = Settlement { delivery, attempt: Some(attempt), outcome, at: NOW, changes: Vec::new() };
     assert_eq!(world.store.settle(settlement).await.unwrap(), Settled::Recorded);
@@ -68,6 +69,7 @@ async fn a_delivery_shows_how_it_stands() {
         "number": 1, "started_at": "2026-11-21T20:39:58.000Z", "duration_ms": 12, "status": 503,
         "result": "answer.status", "signing_kid": "kid-1", "encryption_kid": null,
         "response_excerpt": "bäd gateway", "next_at": "2026-11-21T20:40:03.000Z",
+        "clock_skew_seconds": 75,
     }]);
     assert_eq!(attempts["data"], expected);
 }

@@ -6,3 +6,6 @@ CREATE INDEX delivery_live_expiry ON delivery_live (expires_at) WHERE expires_at
 
 -- The few deliveries that ended otherwise than well, of all endpoints. What was delivered has no entry here.
 CREATE INDEX deliveries_failed ON attempts (state, delivery) WHERE state > 1;
+
+-- By how many seconds a receiver's clock was ahead of ours, where that was notable.
+ALTER TABLE attempts ADD COLUMN clock_skew INTEGER;
