@@ -54,7 +54,7 @@ impl Directory {
         })
     }
 
-    /// Begins a recovery, and forgets the oldest of its endpoint that have ended, beyond [`KEPT`].
+    /// Begins a recovery, and forgets the oldest of its endpoint that have ended, beyond twenty.
     ///
     /// # Errors
     /// If the endpoint does not exist, or another recovery of it goes on.
