@@ -1,7 +1,7 @@
 //! Identifiers, as newtypes that are valid by construction.
 //!
 //! What the sender makes itself is a UUIDv7: it sorts by time, so inserts stay local and pages follow creation
-//! order. On the wire each carries a prefix (`evt_`, `ep_`, `dlv_`, `tok_`), so that a misplaced id is refused
+//! order. On the wire each carries a prefix (`evt_`, `ep_`, `dlv_`, `rcv_`, `tok_`), so that a misplaced id is refused
 //! where it is misplaced. Consumers and groups are named by the operator.
 
 use std::fmt;
@@ -39,6 +39,17 @@ macro_rules! generated_id {
             /// A new id whose time part is `now`.
             pub fn generate(now: Timestamp) -> Self {
                 Self(uuid_at(now))
+            }
+
+            /// Older than every id that was generated at `moment` or later, newer than every one from before.
+            pub fn lower_bound(moment: Timestamp) -> Self {
+                Self(Uuid::from_u128(u128::from(uuid_millis(moment)) << 80))
+            }
+
+            /// When it was generated, to the millisecond.
+            pub fn made_at(&self) -> Timestamp {
+                let millis = self.0.as_u128() >> 80;
+                Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
             }
 
             /// Reads the prefixed text form.
@@ -94,6 +105,7 @@ generated_id!(
 );
 generated_id!(EndpointId, "ep_", "One endpoint of a consumer.");
 generated_id!(DeliveryId, "dlv_", "One event for one endpoint.");
+generated_id!(RecoveryId, "rcv_", "One recovery of an endpoint: many redeliveries.");
 generated_id!(TokenId, "tok_", "One API token (never the token itself).");
 
 /// Makes delivery ids that ascend, also within a millisecond and when the clock is set back: where an endpoint wants its
@@ -169,6 +181,11 @@ fn uuid_in(context: impl ClockSequence<Output = impl Into<u128>>, now: Timestamp
     Uuid::new_v7(uuid::Timestamp::from_unix(context, millis / 1_000, nanos))
 }
 
+/// The 48 bits in which a UUIDv7 has its time (RFC 9562 section 5.7).
+fn uuid_millis(moment: Timestamp) -> u64 {
+    u64::try_from(moment.as_millis()).unwrap_or(0).min((1 << 48) - 1)
+}
+
 fn parse_uuid(text: &str, prefix: &'static str) -> Result<Uuid, IdError> {
     let refused = IdError::Generated { prefix };
     let rest = text.strip_prefix(prefix).ok_or_else(|| refused.clone())?;
@@ -194,6 +211,7 @@ mod tests {
         let early = EventId::generate(Timestamp::from_seconds(1_000));
         let late = EventId::generate(Timestamp::from_seconds(2_000));
         assert!(early < late);
+        assert_eq!(late.made_at(), Timestamp::from_seconds(2_000));
         assert_eq!(EventId::parse(&early.to_string()), Ok(early));
     }
 
@@ -204,6 +222,16 @@ mod tests {
         assert!(made.is_sorted_by(|a, b| a < b));
         assert_ne!(other.next(Timestamp::from_millis(5_000)), made[0]);
         assert!(ids.next(Timestamp::from_millis(5_001)) > made[999]);
+    }
+
+    #[test]
+    fn a_moment_lies_between_the_ids_before_and_after_it() {
+        let moment = Timestamp::from_millis(1_800_000_000_123);
+        let bound = DeliveryId::lower_bound(moment);
+        assert!(bound < DeliveryId::generate(moment));
+        assert!(bound > DeliveryId::generate(Timestamp::from_millis(1_800_000_000_122)));
+        assert!(DeliveryId::lower_bound(Timestamp::MIN) < DeliveryId::generate(Timestamp::from_millis(0)));
+        assert!(DeliveryId::lower_bound(Timestamp::MAX) > DeliveryId::generate(moment));
     }
 
     #[test]

@@ -27,6 +27,7 @@ use crate::engine::egress::guard::PlainHttp;
 use crate::engine::egress::{Egress, EgressError, EgressPolicy};
 use crate::engine::{Engine, EngineHandle, EngineParts, EnginePolicy};
 use crate::publish::Publisher;
+use crate::recover::Recoveries;
 use crate::signing_keys::{SigningKeys, SigningKeysError};
 use crate::store::{KeyRecords, Store};
 
@@ -64,6 +65,7 @@ pub struct Sender {
     issuer: Issuer,
     stop: watch::Sender<bool>,
     maintenance: JoinHandle<()>,
+    recoveries: JoinHandle<()>,
 }
 
 /// Why a sender cannot start.
@@ -183,6 +185,13 @@ impl Sender {
             Arc::clone(&clock),
         );
         let (stop, stopped) = watch::channel(false);
+        let recoveries = Recoveries::new(
+            Arc::clone(&store),
+            Arc::clone(&directory),
+            publisher.clone(),
+            Arc::clone(&clock),
+        );
+        let recoveries = tokio::spawn(recoveries.run(stopped.clone()));
         let maintenance = tokio::spawn(Arc::clone(&signing_keys).maintain(stopped));
         let jwks_max_age = settings.jwks_max_age;
         Ok(Self {
@@ -200,6 +209,7 @@ impl Sender {
             issuer: settings.issuer,
             stop,
             maintenance,
+            recoveries,
         })
     }
 
@@ -236,6 +246,7 @@ impl Sender {
     pub async fn stop(self) {
         // An error only says that maintenance has ended by itself.
         let _ = self.stop.send(true);
+        let _ = self.recoveries.await;
         self.engine.stop().await;
         let _ = self.maintenance.await;
     }

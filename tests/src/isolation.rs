@@ -28,7 +28,7 @@ use waxseal_keys::{KeyEncryptionKey, SystemClock};
 use waxseal_sender::data_keys::DataKeys;
 use waxseal_sender::directory::{Directory, To};
 use waxseal_sender::engine::Arrival;
-use waxseal_sender::id::ConsumerId;
+use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId};
 use waxseal_sender::publish::{Arrivals, Publication, Publisher};
 use waxseal_sender::store::Store;
 use waxseal_sender::store::sqlite::SqliteStore;
@@ -163,6 +163,10 @@ struct Nobody;
 
 impl Arrivals for Nobody {
     fn arrived(&self, _: Vec<Arrival>) {}
+
+    fn withdrawn(&self, _: EndpointId, _: &[DeliveryId]) -> Vec<DeliveryId> {
+        Vec::new()
+    }
 }
 
 /// Publishes the backlogs into the store of a sender that does not run.
@@ -204,6 +208,7 @@ fn publication(consumer: &str) -> Publication {
         occurred_at: None,
         idempotency_key: None,
         publisher: None,
+        expiry: None,
     }
 }
 

@@ -4,38 +4,31 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::auth::{Allowed, ToManage, ToRead};
 use super::problem::Problem;
-use super::request::{Name, NoInput, NoQuery, Query};
-use super::{Api, Caller, show};
-use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
-use crate::model::delivery::{Delivery, DeliveryState};
-use crate::store::DeliveryFilter;
+use super::request::{MaybeInput, Name, NoQuery, Query};
+use super::{Api, Caller, read, search, show};
+use crate::id::DeliveryId;
+use crate::model::delivery::Delivery;
+use crate::publish::Under;
 
-/// Newest first.
+/// Newest first, unless asked otherwise. A page may be short, or empty, and still name a next one: a search that finds
+/// little in much is told in several pages.
 pub(super) async fn list(
     State(api): State<Api>,
     caller: Allowed<ToRead>,
     mut query: Query,
 ) -> Result<Json<Value>, Problem> {
-    let limit = query.limit();
-    let before = query.optional("after", DeliveryId::parse);
-    let event = query.optional("event", EventId::parse);
-    let endpoint = query.optional("endpoint", EndpointId::parse);
-    let consumer = query.optional("consumer", ConsumerId::parse);
-    let state = query.optional("state", state);
+    let (filter, limit) = search::read_filter(&mut query, &caller);
     query.finish()?;
-    let consumer = consumer.or_else(|| caller.bound_to().cloned());
-    if consumer.as_ref().is_some_and(|consumer| !caller.may_see(consumer)) {
+    let Some(filter) = filter else {
         return Ok(Json(show::page(Vec::new(), None)));
-    }
-    let one_more = u32::try_from(limit + 1).unwrap_or(u32::MAX);
-    let filter = DeliveryFilter { event, endpoint, consumer, state, before, limit: one_more };
-    let mut found = api.store.deliveries(filter).await?;
-    let next = show::cut(&mut found, limit, |delivery| delivery.id);
-    Ok(Json(show::page(found.iter().map(show::delivery).collect(), next)))
+    };
+    let mut page = api.store.deliveries(filter).await?;
+    let next = search::next_page(&mut page, limit);
+    Ok(Json(show::page(page.deliveries.iter().map(show::delivery).collect(), next)))
 }
 
 pub(super) async fn get(
@@ -67,33 +60,24 @@ pub(super) async fn attempts(
     Ok(Json(show::page(shown.collect(), None)))
 }
 
+/// Under the same event id, or with `{"as_new": true}` under a new one.
 pub(super) async fn redeliver(
     State(api): State<Api>,
     caller: Allowed<ToManage>,
     Name(id): Name,
-    _: NoInput,
+    MaybeInput(mut fields): MaybeInput,
 ) -> Result<Response, Problem> {
     let delivery = visible(&api, &caller, &id).await?;
-    let id = api.publisher.redeliver(&delivery).await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({ "id": id }))).into_response())
+    let as_new = fields.optional("as_new", read::flag);
+    fields.finish()?;
+    let under = if as_new? == Some(true) { Under::NewId } else { Under::SameId };
+    let made = api.publisher.redeliver(&delivery, under).await?;
+    Ok((StatusCode::ACCEPTED, Json(show::redelivered(&made))).into_response())
 }
 
-async fn visible(api: &Api, caller: &Caller, id: &str) -> Result<Delivery, Problem> {
+pub(super) async fn visible(api: &Api, caller: &Caller, id: &str) -> Result<Delivery, Problem> {
     let missing = || Problem::not_found("delivery");
     let id = DeliveryId::parse(id).map_err(|_| missing())?;
     let found = api.store.delivery(id).await?;
     found.filter(|delivery| caller.may_see(&delivery.consumer)).ok_or_else(missing)
-}
-
-fn state(text: &str) -> Result<DeliveryState, &'static str> {
-    match text {
-        "pending" => Ok(DeliveryState::Pending),
-        "retrying" => Ok(DeliveryState::Retrying),
-        "delivered" => Ok(DeliveryState::Delivered),
-        "exhausted" => Ok(DeliveryState::Exhausted),
-        "expired" => Ok(DeliveryState::Expired),
-        "refused" => Ok(DeliveryState::Refused),
-        "cancelled" => Ok(DeliveryState::Cancelled),
-        _ => Err("expected pending, retrying, delivered, exhausted, expired, refused or cancelled"),
-    }
 }

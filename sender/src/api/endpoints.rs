@@ -17,7 +17,7 @@ use super::input::{Fields, Refused, Wrong};
 use super::pace::PaceChange;
 use super::problem::Problem;
 use super::request::{Input, Name, NoInput, NoQuery, Query};
-use super::{Api, Caller, read, show};
+use super::{Api, Caller, read, retry, show};
 use crate::engine::condition::Condition;
 use crate::id::{ConsumerId, EndpointId};
 use crate::model::encryption_keys::KeyOwner;
@@ -43,6 +43,7 @@ pub(super) async fn create(
     let audience = fields.optional("audience", |value| audience(&caller, value));
     let description = fields.optional("description", read::description);
     let pace = PaceChange::read(&mut fields);
+    let retry = retry::read(&mut fields);
     let keys = fields.object("encryption_keys", |keys| NewKeys::read(keys, &api.egress, now));
     let proofs = Proofs::read(&mut fields, &api.egress, now);
     let event_types = match event_types {
@@ -59,6 +60,7 @@ pub(super) async fn create(
         event_types: event_types?,
         audience: audience?,
         protection: protection?,
+        retry: retry?,
         description: description?,
         status: EndpointStatus::Active,
         pace: pace?.into_pace(),
@@ -128,10 +130,11 @@ pub(super) async fn update(
     let description = fields.change("description", read::description);
     let pace = PaceChange::read(&mut fields);
     let proofs = Proofs::read(&mut fields, &api.egress, api.clock.now());
+    let retry = retry::change(&mut fields);
     fields.finish()?;
     let (pace, proofs) = (pace?, proofs?.permitted(&caller)?);
     let (url, event_types, protection) = (url?, event_types?, protection?);
-    let (audience, description) = (audience?, description?);
+    let (audience, description, retry) = (audience?, description?, retry?);
     let edit = |endpoint: &mut Endpoint| {
         if let Some(url) = url {
             endpoint.move_to(url);
@@ -140,6 +143,9 @@ pub(super) async fn update(
         endpoint.protection = protection.unwrap_or(endpoint.protection);
         if let Some(audience) = audience {
             endpoint.audience = audience;
+        }
+        if let Some(retry) = retry {
+            endpoint.retry = retry;
         }
         if let Some(description) = description {
             endpoint.description = description;
@@ -214,6 +220,18 @@ fn paused_by_operator(endpoint: &Endpoint) -> bool {
     matches!(endpoint.status, EndpointStatus::Paused { reason: PauseReason::Operator, .. })
 }
 
+/// Sends it an event of the type `waxseal.test`, whatever it is subscribed to.
+pub(super) async fn test(
+    State(api): State<Api>,
+    caller: Allowed<ToManage>,
+    Name(id): Name,
+    _: NoInput,
+) -> Result<Response, Problem> {
+    let id = visible(&api, &caller, &id)?.id;
+    let made = api.publisher.test(id).await?;
+    Ok((StatusCode::ACCEPTED, Json(show::redelivered(&made))).into_response())
+}
+
 /// The endpoint, if the caller may know of it.
 pub(super) fn visible(api: &Api, caller: &Caller, id: &str) -> Result<Arc<Endpoint>, Problem> {
     let found = EndpointId::parse(id).ok().and_then(|id| api.directory.endpoint(id));
@@ -279,4 +297,4 @@ fn subscription(fields: &mut Fields) -> Result<Option<Subscription>, Refused> {
 }
 
 /// How many types an endpoint can name.
-const MAX_TYPES: usize = 256;
+pub(super) const MAX_TYPES: usize = 256;

@@ -121,6 +121,7 @@ struct WithContent<'a> {
     summary: Value,
     publisher_id: Option<&'a str>,
     occurred_at: Option<String>,
+    redelivery_of: Option<EventId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -141,6 +142,7 @@ impl<'a> WithContent<'a> {
             summary: summary(event),
             publisher_id: content.txn.as_deref(),
             occurred_at: content.occurred_at.map(show::moment),
+            redelivery_of: content.redelivery_of,
             data,
             data_base64,
             datacontenttype,
@@ -153,6 +155,7 @@ fn summary(event: &EventSummary) -> Value {
         "id": event.id,
         "type": event.event_type,
         "accepted_at": show::moment(event.accepted_at),
+        "expires_at": event.expires_at.map(show::moment),
         "consumers": event.consumers,
     })
 }

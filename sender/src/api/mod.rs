@@ -7,6 +7,7 @@
 //! content nor tokens nor URLs are logged.
 
 pub mod auth;
+mod cancel;
 mod client_ca;
 mod consumers;
 mod deliveries;
@@ -23,7 +24,10 @@ mod pace;
 mod problem;
 mod publication;
 mod read;
+mod recoveries;
 mod request;
+mod retry;
+mod search;
 mod show;
 mod signing_keys;
 mod tokens;
@@ -174,6 +178,13 @@ fn flow() -> Router<Api> {
         .route("/v1/deliveries/{id}", get(deliveries::get))
         .route("/v1/deliveries/{id}/attempts", get(deliveries::attempts))
         .route("/v1/deliveries/{id}/redeliver", post(deliveries::redeliver))
+        .route("/v1/deliveries/{id}/cancel", post(cancel::one))
+        .route("/v1/endpoints/{id}/cancel", post(cancel::of_endpoint))
+        .route("/v1/endpoints/{id}/test", post(endpoints::test))
+        .route("/v1/endpoints/{id}/recover", post(recoveries::create))
+        .route("/v1/recoveries", get(recoveries::list))
+        .route("/v1/recoveries/{id}", get(recoveries::get))
+        .route("/v1/recoveries/{id}/cancel", post(recoveries::cancel))
 }
 
 fn administration() -> Router<Api> {

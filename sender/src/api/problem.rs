@@ -18,7 +18,7 @@ use super::show;
 use crate::credentials::authority::AuthorityError;
 use crate::data_keys::DataKeyError;
 use crate::directory::ChangeError;
-use crate::publish::{PublishError, RedeliverError};
+use crate::publish::{CancelError, PublishError, RedeliverError};
 use crate::signing_keys::SigningKeysError;
 use crate::store::StoreError;
 
@@ -221,6 +221,18 @@ impl From<RedeliverError> for Problem {
             RedeliverError::ContentGone => Self::new(StatusCode::GONE, "api.content_gone", detail),
             RedeliverError::Store(error) => error.into(),
             RedeliverError::Ending => Self::unavailable(error.code(), error),
+        }
+    }
+}
+
+impl From<CancelError> for Problem {
+    fn from(error: CancelError) -> Self {
+        let detail = error.to_string();
+        match error {
+            CancelError::NotFound => Self::not_found("delivery"),
+            CancelError::Over { .. } => Self::conflict("api.delivery_over", detail),
+            CancelError::Store(error) => error.into(),
+            CancelError::Contended | CancelError::Ending => Self::unavailable(error.code(), error),
         }
     }
 }

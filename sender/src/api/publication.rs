@@ -20,7 +20,7 @@ use super::problem::Problem;
 use super::request::{parse, parse_value};
 use super::{Caller, read};
 use crate::directory::To;
-use crate::publish::{IdempotencyKey, Publication, check_id};
+use crate::publish::{Expiry, IdempotencyKey, LONGEST_LIFE, Publication, check_id};
 
 /// One event.
 pub(super) fn one(text: &[u8], caller: &Caller, key: Option<IdempotencyKey>) -> Result<Publication, Problem> {
@@ -34,6 +34,7 @@ pub(super) fn one(text: &[u8], caller: &Caller, key: Option<IdempotencyKey>) -> 
         check_id(text).map(|()| text.to_owned()).map_err(Into::into)
     });
     let occurred_at = fields.optional("occurred_at", read::moment);
+    let expiry = read_expiry(&mut fields);
     fields.finish()?;
     Ok(Publication {
         event_type: event_type?,
@@ -41,6 +42,7 @@ pub(super) fn one(text: &[u8], caller: &Caller, key: Option<IdempotencyKey>) -> 
         to: to?,
         id: id?,
         occurred_at: occurred_at?,
+        expiry: expiry?,
         idempotency_key: key,
         publisher: caller.bound_to().cloned(),
     })
@@ -152,6 +154,18 @@ fn read_data(json: Option<&RawValue>, fields: &mut Fields) -> Result<Data, Refus
             Err(fields
                 .refuse("data", "expected either `data` or `data_base64` with `datacontenttype`, not both"))
         }
+    }
+}
+
+/// `expires_at`, a moment, or `ttl_seconds`, a number.
+fn read_expiry(fields: &mut Fields) -> Result<Option<Expiry>, Refused> {
+    let at = fields.optional("expires_at", read::moment);
+    let after = fields.optional("ttl_seconds", |value| read::seconds(value, LONGEST_LIFE));
+    match (at?, after?) {
+        (Some(_), Some(_)) => {
+            Err(fields.refuse("ttl_seconds", "expected either `expires_at` or `ttl_seconds`, not both"))
+        }
+        (at, after) => Ok(at.map(Expiry::At).or_else(|| after.map(Expiry::After))),
     }
 }
 

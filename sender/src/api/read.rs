@@ -1,5 +1,7 @@
 //! Readers of single values: each takes a JSON value and gives what it means, or says what was expected.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -126,6 +128,23 @@ pub(super) fn moment(value: &Value) -> Result<Timestamp, Wrong> {
             i64::try_from(millis).map(Timestamp::from_millis).map_err(|_| EXPECTED.into())
         }
         other => Err(found(EXPECTED, other)),
+    }
+}
+
+/// `true` or `false`.
+pub(super) fn flag(value: &Value) -> Result<bool, Wrong> {
+    value.as_bool().ok_or_else(|| found("`true` or `false`", value))
+}
+
+/// A time span in whole seconds, from 1 to `longest`.
+pub(super) fn seconds(value: &Value, longest: Duration) -> Result<Duration, Wrong> {
+    let most = longest.as_secs();
+    match value {
+        Value::Number(number) => match number.as_u64() {
+            Some(seconds) if (1..=most).contains(&seconds) => Ok(Duration::from_secs(seconds)),
+            _ => Err(format!("expected a whole number of seconds from 1 to {most}").into()),
+        },
+        other => Err(found("a whole number of seconds", other)),
     }
 }
 

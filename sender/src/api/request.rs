@@ -59,6 +59,25 @@ impl FromRequest<Api> for NoInput {
     }
 }
 
+/// The members of a JSON body, or none without one: the path says nearly all.
+#[derive(Debug)]
+pub(super) struct MaybeInput(pub(super) Fields);
+
+impl FromRequest<Api> for MaybeInput {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &Api) -> Result<Self, Problem> {
+        Query::of(request.uri().query())?.finish()?;
+        let media_type = json_media_type(request.headers());
+        let body = read_body(request).await?;
+        if body.is_empty() {
+            return parse(b"{}").map(Self);
+        }
+        media_type?;
+        parse(&body).map(Self)
+    }
+}
+
 /// The query parameters that are not read yet.
 #[derive(Debug)]
 pub(super) struct Query {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use waxseal_keys::{RingEntry, Timestamp};
 
-use super::{endpoint_auth, pace};
+use super::{endpoint_auth, pace, retry};
 use crate::engine::condition::Condition;
 use crate::engine::hold::Hold;
 use crate::model::consumer::{Consumer, DeclaredType, Group, Visibility};
@@ -12,6 +12,7 @@ use crate::model::delivery::{Attempt, Delivery};
 use crate::model::encryption_keys::{EncryptionKeySet, KeySource};
 use crate::model::endpoint::{Endpoint, EndpointStatus, Subscription};
 use crate::model::token::ApiToken;
+use crate::publish::Redelivered;
 
 /// A page of a list, and where the next one begins, if there is one.
 pub(super) fn page(data: Vec<Value>, next: Option<String>) -> Value {
@@ -108,6 +109,7 @@ pub(super) fn endpoint(endpoint: &Endpoint, hold: Option<Hold>, condition: &Cond
         "protection": endpoint.protection,
         "authentication": endpoint.authentication.as_deref().map(endpoint_auth::authentication),
         "server_authentication": endpoint.server_authentication.as_deref().map(endpoint_auth::server),
+        "retry": endpoint.retry.as_ref().map(retry::show),
         "description": endpoint.description,
         "status": status,
         "hold": hold.map(Hold::code),
@@ -147,7 +149,14 @@ pub(super) fn delivery(delivery: &Delivery) -> Value {
         "attempts_made": delivery.attempts_made,
         "due_at": delivery.due_at.map(moment),
         "last_attempt_at": delivery.last_attempt_at.map(moment),
+        "expires_at": delivery.expires_at.map(moment),
+        "ended_at": delivery.ended_at.map(moment),
     })
+}
+
+/// A delivery that was added by hand.
+pub(super) fn redelivered(made: &Redelivered) -> Value {
+    json!({ "id": made.delivery, "event": made.event, "redelivery_of": made.redelivery_of })
 }
 
 /// `excerpt`: the beginning of what the receiver answered, decrypted, if it can be.
@@ -162,6 +171,7 @@ pub(super) fn attempt(attempt: &Attempt, excerpt: Option<&[u8]>) -> Value {
         "encryption_kid": attempt.encryption_kid,
         "response_excerpt": excerpt.map(String::from_utf8_lossy),
         "next_at": attempt.next_at.map(moment),
+        "clock_skew_seconds": attempt.clock_skew_seconds,
     })
 }
 

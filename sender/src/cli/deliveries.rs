@@ -12,7 +12,9 @@ use super::page::Page;
 #[derive(Debug, Subcommand)]
 pub enum DeliveriesCommand {
     /// List deliveries, newest first
-    #[command(after_help = "Example:\n  waxseal deliveries list --consumer acme --state retrying")]
+    #[command(
+        after_help = "Examples:\n  waxseal deliveries list --consumer acme --state retrying\n  waxseal deliveries list --state exhausted,refused --type order.created --since 2026-11-20T00:00:00Z"
+    )]
     List {
         /// Of this event
         #[arg(long)]
@@ -23,9 +25,21 @@ pub enum DeliveriesCommand {
         /// To this consumer
         #[arg(long)]
         consumer: Option<String>,
-        /// In this state
+        /// In this state, or in one of several with commas between them
         #[arg(long)]
         state: Option<String>,
+        /// Of events of this type
+        #[arg(long = "type", value_name = "TYPE")]
+        event_type: Option<String>,
+        /// Made at this time or later (RFC 3339 or Unix seconds)
+        #[arg(long)]
+        since: Option<String>,
+        /// Made before this time (RFC 3339 or Unix seconds)
+        #[arg(long)]
+        until: Option<String>,
+        /// Oldest first
+        #[arg(long)]
+        oldest_first: bool,
         /// Which page
         #[command(flatten)]
         page: Page,
@@ -40,10 +54,18 @@ pub enum DeliveriesCommand {
         /// The delivery's id
         id: String,
     },
+    /// Take one back that is not over; an attempt that is under way may still arrive
+    Cancel {
+        /// The delivery's id
+        id: String,
+    },
     /// Deliver the same event again, under the same id: a receiver that has taken it does nothing
     Redeliver {
         /// The delivery's id
         id: String,
+        /// Under a new id that names the old one: for a receiver that lost what it had taken
+        #[arg(long)]
+        as_new: bool,
     },
 }
 
@@ -83,10 +105,18 @@ impl DeliveriesCommand {
     pub async fn run(self, remote: &Remote) -> Result<(), CliError> {
         let (api, output) = (remote.connect()?, remote.output());
         match self {
-            Self::List { event, endpoint, consumer, state, page } => {
+            Self::List { event, endpoint, consumer, state, event_type, since, until, oldest_first, page } => {
                 let mut query = page.query();
-                let filters =
-                    [("event", event), ("endpoint", endpoint), ("consumer", consumer), ("state", state)];
+                let filters = [
+                    ("event", event),
+                    ("endpoint", endpoint),
+                    ("consumer", consumer),
+                    ("state", state),
+                    ("type", event_type),
+                    ("since", since),
+                    ("until", until),
+                    ("order", oldest_first.then(|| "oldest".to_owned())),
+                ];
                 query.extend(filters.into_iter().filter_map(|(name, value)| Some((name, value?))));
                 let columns = ["id", "event", "endpoint", "consumer", "state", "attempts_made", "due_at"];
                 output.list(&api.get(&["deliveries"], &query).await?, &columns)
@@ -96,7 +126,11 @@ impl DeliveriesCommand {
                 let columns = ["number", "started_at", "duration_ms", "status", "result", "next_at"];
                 output.list(&api.get(&["deliveries", &id, "attempts"], &[]).await?, &columns)
             }
-            Self::Redeliver { id } => output.item(&api.post(&["deliveries", &id, "redeliver"], None).await?),
+            Self::Cancel { id } => output.item(&api.post(&["deliveries", &id, "cancel"], None).await?),
+            Self::Redeliver { id, as_new } => {
+                let body = as_new.then(|| json!({ "as_new": true }));
+                output.item(&api.post(&["deliveries", &id, "redeliver"], body).await?)
+            }
         }
     }
 }

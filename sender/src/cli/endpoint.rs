@@ -1,15 +1,20 @@
 //! `waxseal endpoint`: where consumers receive.
 
+use std::time::Duration;
+
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
-use super::client::Remote;
+use super::client::{Api, Remote};
 use super::consumer::set;
 use super::endpoint_auth::{AuthArgs, ClearArgs};
 use super::error::CliError;
 use super::keys::{KeySetCommand, read_key_set};
 use super::pace::PaceArgs;
 use super::page::Page;
+use super::publish::moment;
+use super::recover::RecoverArgs;
+use super::retry::RetryArgs;
 
 /// Endpoints: where consumers receive
 #[derive(Debug, Subcommand)]
@@ -40,6 +45,9 @@ pub enum EndpointCommand {
         /// How fast and in which order it is delivered to
         #[command(flatten)]
         pace: PaceArgs,
+        /// When failed attempts are repeated
+        #[command(flatten)]
+        retry: RetryArgs,
         /// A file with its own public encryption keys (a JWK or a JWK Set)
         #[arg(long, value_name = "FILE")]
         keys: Option<String>,
@@ -86,6 +94,9 @@ pub enum EndpointCommand {
         /// How fast and in which order it is delivered to
         #[command(flatten)]
         pace: PaceArgs,
+        /// When failed attempts are repeated
+        #[command(flatten)]
+        retry: RetryArgs,
     },
     /// Make its deliveries wait; nothing is lost
     Pause {
@@ -96,6 +107,42 @@ pub enum EndpointCommand {
     Resume {
         /// Its id
         id: String,
+    },
+    /// Deliver again what it missed, oldest first, and show how far that has come
+    #[command(
+        after_help = "Examples:\n  waxseal endpoint recover ep_... --since 2026-11-20T00:00:00Z\n  waxseal endpoint recover ep_... --since 2026-11-20T00:00:00Z --state exhausted --state expired --rate 50"
+    )]
+    Recover {
+        /// Its id
+        id: String,
+        /// What to recover, and how fast
+        #[command(flatten)]
+        what: RecoverArgs,
+    },
+    /// Send it a test event and show what became of it; the status is 0 only if it was taken
+    Test {
+        /// Its id
+        id: String,
+        /// How long to wait for the first attempt
+        #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
+        wait: Duration,
+    },
+    /// Take back its deliveries that are not over; attempts that are under way may still arrive
+    #[command(
+        after_help = "Example:\n  waxseal endpoint cancel ep_... --type order.created --until 2026-11-20T00:00:00Z"
+    )]
+    Cancel {
+        /// Its id
+        id: String,
+        /// Only of events of this type; may be given several times
+        #[arg(long = "type", value_name = "TYPE")]
+        types: Vec<String>,
+        /// Only those made at this time or later (RFC 3339 or Unix seconds)
+        #[arg(long)]
+        since: Option<String>,
+        /// Only those made before this time (RFC 3339 or Unix seconds)
+        #[arg(long)]
+        until: Option<String>,
     },
     /// Remove it; its open deliveries are cancelled
     Delete {
@@ -138,13 +185,25 @@ impl EndpointCommand {
     pub async fn run(self, remote: &Remote) -> Result<(), CliError> {
         let (api, output) = (remote.connect()?, remote.output());
         match self {
-            Self::Create { consumer, to, types, protection, audience, description, pace, keys, auth } => {
+            Self::Create {
+                consumer,
+                to,
+                types,
+                protection,
+                audience,
+                description,
+                pace,
+                retry,
+                keys,
+                auth,
+            } => {
                 let mut body = json!({
                     "consumer": consumer, "url": to, "event_types": types, "protection": protection.name(),
                 });
                 set(&mut body, "audience", audience);
                 set(&mut body, "description", description);
                 pace.put_into(&mut body)?;
+                set(&mut body, "retry", retry.member());
                 if let Some(file) = keys {
                     body["encryption_keys"] = json!({ "jwks": read_key_set(&file)? });
                 }
@@ -158,7 +217,7 @@ impl EndpointCommand {
                 output.list(&api.get(&["endpoints"], &query).await?, &columns)
             }
             Self::Show { id } => output.item(&api.get(&["endpoints", &id], &[]).await?),
-            Self::Update { id, to, types, protection, description, pace, auth, clear } => {
+            Self::Update { id, to, types, protection, description, pace, retry, auth, clear } => {
                 let mut body = Value::Object(Map::new());
                 set(&mut body, "url", to);
                 set(&mut body, "event_types", types);
@@ -167,12 +226,44 @@ impl EndpointCommand {
                 pace.put_into(&mut body)?;
                 clear.add_to(&mut body);
                 auth.add_to(&mut body)?;
+                set(&mut body, "retry", retry.member());
                 output.item(&api.patch(&["endpoints", &id], body).await?)
             }
             Self::Pause { id } => output.item(&api.post(&["endpoints", &id, "pause"], None).await?),
             Self::Resume { id } => output.item(&api.post(&["endpoints", &id, "resume"], None).await?),
+            Self::Recover { id, what } => what.run(&api, output, &id).await,
+            Self::Test { id, wait } => super::test::run(&api, output, &id, wait).await,
+            Self::Cancel { id, types, since, until } => {
+                let answer = cancel_all(&api, &id, types, since, until).await?;
+                output.item(&answer)
+            }
             Self::Delete { id } => output.item(&api.delete(&["endpoints", &id]).await?),
             Self::Keys { endpoint, command } => command.run(remote, &["endpoints", &endpoint]).await,
+        }
+    }
+}
+
+/// Asks until there is no more to cancel; returns the sums.
+async fn cancel_all(
+    api: &Api,
+    id: &str,
+    types: Vec<String>,
+    since: Option<String>,
+    until: Option<String>,
+) -> Result<Value, CliError> {
+    let mut body = Value::Object(Map::new());
+    set(&mut body, "event_types", Some(types).filter(|types| !types.is_empty()));
+    set(&mut body, "since", since.as_deref().map(moment));
+    set(&mut body, "until", until.as_deref().map(moment));
+    let (mut cancelled, mut in_flight) = (0, 0);
+    loop {
+        let answer = api.post(&["endpoints", id, "cancel"], Some(body.clone())).await?;
+        let count = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or(0);
+        cancelled += count("cancelled");
+        in_flight += count("in_flight");
+        match answer.get("next") {
+            Some(Value::String(next)) => body["after"] = json!(next),
+            _ => return Ok(json!({ "cancelled": cancelled, "in_flight": in_flight })),
         }
     }
 }

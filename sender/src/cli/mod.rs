@@ -21,7 +21,10 @@ pub mod output;
 pub mod pace;
 pub mod page;
 pub mod publish;
+pub mod recover;
+pub mod retry;
 pub mod serve;
+mod test;
 pub mod trust;
 
 use clap::{Parser, Subcommand};
@@ -39,6 +42,7 @@ use self::keys::KeysCommand;
 use self::listen::ListenArgs;
 use self::open::OpenArgs;
 use self::publish::PublishArgs;
+use self::recover::RecoveryCommand;
 use self::serve::ServeArgs;
 
 /// Webhooks that are signed for one consumer, and sealed so that only it can read them
@@ -99,6 +103,13 @@ enum Command {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Recoveries: what endpoints missed, delivered again bit by bit
+    Recovery {
+        #[command(subcommand)]
+        command: RecoveryCommand,
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Signing keys of the sender; new decryption keys for a consumer
     Keys {
         #[command(subcommand)]
@@ -148,6 +159,7 @@ impl Cli {
             Command::Group { command, remote } => command.run(&remote).await,
             Command::EventType { command, remote } => command.run(&remote).await,
             Command::Endpoint { command, remote } => command.run(&remote).await,
+            Command::Recovery { command, remote } => command.run(&remote).await,
             Command::Keys { command, remote } => command.run(&remote).await,
             Command::Token { command, remote } => command.run(&remote).await,
             Command::Deliveries { command, remote } => command.run(&remote).await,

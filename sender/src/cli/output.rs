@@ -29,15 +29,19 @@ impl Output {
             return self.json(answer);
         }
         let rows = answer.get("data").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let next = answer.get("next").and_then(Value::as_str);
         if rows.is_empty() {
-            return line("(none)");
+            // A search that finds little in much is told in several pages.
+            return line(
+                &next.map_or_else(|| "(none)".to_owned(), |next| format!("(none so far: --after {next})")),
+            );
         }
         let mut table = vec![columns.iter().map(|name| name.to_uppercase()).collect::<Vec<_>>()];
         table.extend(rows.iter().map(|row| columns.iter().map(|name| text(row.get(name))).collect()));
         for row in aligned(&table) {
             line(&row)?;
         }
-        match answer.get("next").and_then(Value::as_str) {
+        match next {
             Some(next) => line(&format!("(more: --after {})", printable(next))),
             None => Ok(()),
         }

@@ -1,5 +1,7 @@
 //! `waxseal publish`: one event, its data from a file or standard input.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
@@ -37,6 +39,12 @@ pub struct PublishArgs {
     /// When it happened (RFC 3339 or Unix seconds)
     #[arg(long)]
     occurred_at: Option<String>,
+    /// When it stops being worth delivering (RFC 3339 or Unix seconds)
+    #[arg(long, conflicts_with = "ttl")]
+    expires_at: Option<String>,
+    /// For how long it is worth delivering, such as 90s, 15m or 2h
+    #[arg(long, value_parser = humantime::parse_duration)]
+    ttl: Option<Duration>,
     /// Accept the same request once for this key
     #[arg(long)]
     idempotency_key: Option<String>,
@@ -66,7 +74,9 @@ impl PublishArgs {
         }
         members.extend(self.to().map(|to| ("to", to.to_string())));
         members.extend(self.id.as_ref().map(|id| ("id", json!(id).to_string())));
-        members.extend(self.occurred_at().map(|at| ("occurred_at", at.to_string())));
+        members.extend(self.occurred_at.as_deref().map(moment).map(|at| ("occurred_at", at.to_string())));
+        members.extend(self.expires_at.as_deref().map(moment).map(|at| ("expires_at", at.to_string())));
+        members.extend(self.ttl.map(|ttl| ("ttl_seconds", ttl.as_secs().to_string())));
         let members: Vec<_> = members.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
         Ok(format!("{{{}}}", members.join(",")))
     }
@@ -89,9 +99,9 @@ impl PublishArgs {
             (None, several) => Some(json!({ "consumers": several })),
         }
     }
+}
 
-    fn occurred_at(&self) -> Option<Value> {
-        let at = self.occurred_at.as_ref()?;
-        Some(at.parse::<i64>().map_or_else(|_| json!(at), |seconds| json!(seconds)))
-    }
+/// A time as the API takes it: a number if it is one.
+pub fn moment(text: &str) -> Value {
+    text.parse::<i64>().map_or_else(|_| json!(text), |seconds| json!(seconds))
 }

@@ -75,6 +75,8 @@ impl Directory {
             edits.extend(endpoints.iter().map(|id| Edit::Remove(Name::Health(*id))));
             let owners = state.key_sets.keys().filter(|owner| owner.consumer() == id);
             edits.extend(owners.map(|owner| Edit::Remove(Name::EncryptionKeys(owner.clone()))));
+            let recoveries = state.recoveries.values().filter(|recovery| recovery.consumer == *id);
+            edits.extend(recoveries.map(|recovery| Edit::Remove(Name::Recovery(recovery.id))));
             let tokens = state.tokens.values().filter(|token| token.consumer.as_ref() == Some(id));
             edits.extend(tokens.map(|token| Edit::Remove(Name::Token(token.id))));
             edits.push(Edit::Remove(Name::Consumer(id.clone())));
@@ -233,6 +235,10 @@ impl Directory {
         let endpoint = self.endpoint(id).ok_or_else(|| missing("endpoint", &id))?;
         let owner = KeyOwner::Endpoint(endpoint.consumer.clone(), id);
         let mut edits = vec![Edit::Remove(Name::Endpoint(id)), Edit::Remove(Name::Health(id))];
+        self.read(|state| {
+            let recoveries = state.recoveries.values().filter(|recovery| recovery.endpoint == id);
+            edits.extend(recoveries.map(|recovery| Edit::Remove(Name::Recovery(recovery.id))));
+        });
         if self.key_set(&owner).is_some() {
             edits.push(Edit::Remove(Name::EncryptionKeys(owner)));
         }

@@ -10,12 +10,13 @@ use zeroize::Zeroizing;
 
 use super::{ChangeError, DirectoryEvent};
 use crate::data_keys::DataKeys;
-use crate::id::{ConsumerId, EndpointId, GroupName, TokenId};
+use crate::id::{ConsumerId, EndpointId, GroupName, RecoveryId, TokenId};
 use crate::model::client_ca::ClientCa;
 use crate::model::consumer::{Consumer, DeclaredType, Group};
 use crate::model::encryption_keys::{EncryptionKeySet, KeyOwner};
 use crate::model::endpoint::Endpoint;
 use crate::model::health::EndpointHealth;
+use crate::model::recovery::Recovery;
 use crate::model::token::ApiToken;
 use crate::store::{Record, RecordChange, RecordKind, StoreError};
 
@@ -28,6 +29,7 @@ pub(super) enum Item {
     Endpoint(Arc<Endpoint>),
     Health(Arc<EndpointHealth>),
     EncryptionKeys(Arc<EncryptionKeySet>),
+    Recovery(Arc<Recovery>),
     Token(Arc<ApiToken>),
     ClientCa(Arc<ClientCa>),
 }
@@ -41,6 +43,7 @@ pub(super) enum Name {
     Endpoint(EndpointId),
     Health(EndpointId),
     EncryptionKeys(KeyOwner),
+    Recovery(RecoveryId),
     Token(TokenId),
     /// There is one.
     ClientCa,
@@ -68,6 +71,7 @@ impl Item {
             RecordKind::Endpoint => Self::Endpoint(parse(record.kind, &json)?),
             RecordKind::EndpointHealth => Self::Health(parse(record.kind, &json)?),
             RecordKind::EncryptionKeys => Self::EncryptionKeys(parse(record.kind, &json)?),
+            RecordKind::Recovery => Self::Recovery(parse(record.kind, &json)?),
             RecordKind::Token => Self::Token(parse(record.kind, &json)?),
             RecordKind::ClientCa => Self::ClientCa(parse(record.kind, &json)?),
         })
@@ -81,6 +85,7 @@ impl Item {
             Self::Endpoint(endpoint) => Name::Endpoint(endpoint.id),
             Self::Health(health) => Name::Health(health.endpoint),
             Self::EncryptionKeys(set) => Name::EncryptionKeys(set.owner.clone()),
+            Self::Recovery(recovery) => Name::Recovery(recovery.id),
             Self::Token(token) => Name::Token(token.id),
             Self::ClientCa(_) => Name::ClientCa,
         }
@@ -92,6 +97,7 @@ impl Item {
             Self::Endpoint(endpoint) => Some(&endpoint.consumer),
             Self::Health(health) => Some(&health.consumer),
             Self::EncryptionKeys(set) => Some(set.owner.consumer()),
+            Self::Recovery(recovery) => Some(&recovery.consumer),
             Self::Token(token) => token.consumer.as_ref(),
             Self::Group(_) | Self::EventType(_) | Self::ClientCa(_) => None,
         }
@@ -106,6 +112,7 @@ impl Item {
             Self::Endpoint(endpoint) => to_json(endpoint),
             Self::Health(health) => to_json(health),
             Self::EncryptionKeys(set) => to_json(set),
+            Self::Recovery(recovery) => to_json(recovery),
             Self::Token(token) => to_json(token),
             Self::ClientCa(authority) => to_json(authority),
         }
@@ -121,6 +128,7 @@ impl Name {
             Self::Endpoint(_) => RecordKind::Endpoint,
             Self::Health(_) => RecordKind::EndpointHealth,
             Self::EncryptionKeys(_) => RecordKind::EncryptionKeys,
+            Self::Recovery(_) => RecordKind::Recovery,
             Self::Token(_) => RecordKind::Token,
             Self::ClientCa => RecordKind::ClientCa,
         }
@@ -134,6 +142,7 @@ impl Name {
             Self::Endpoint(id) | Self::Health(id) => id.to_string(),
             Self::EncryptionKeys(KeyOwner::Consumer(id)) => format!("consumer/{id}"),
             Self::EncryptionKeys(KeyOwner::Endpoint(_, id)) => format!("endpoint/{id}"),
+            Self::Recovery(id) => id.to_string(),
             Self::Token(id) => id.to_string(),
             Self::ClientCa => "own".to_owned(),
         }
@@ -162,6 +171,7 @@ impl Edit {
             Self::Remove(Name::Endpoint(id)) => Some(DirectoryEvent::EndpointRemoved(*id)),
             Self::Put(Item::EncryptionKeys(set)) => Some(DirectoryEvent::KeysChanged(set.owner.clone())),
             Self::Remove(Name::EncryptionKeys(owner)) => Some(DirectoryEvent::KeysChanged(owner.clone())),
+            Self::Put(Item::Recovery(recovery)) => Some(DirectoryEvent::RecoveryChanged(recovery.id)),
             Self::Put(_) | Self::Remove(_) => None,
         }
     }

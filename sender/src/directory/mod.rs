@@ -1,4 +1,5 @@
-//! All that is configured, in memory: consumers, groups, event types, endpoints, consumers' keys, API tokens.
+//! All that is configured, in memory: consumers, groups, event types, endpoints, consumers' keys, API tokens; and the
+//! recoveries that somebody asked for.
 //!
 //! Publishing and the engine ask it many times for each event, so reads take a short lock, never wait for a store
 //! and hand out shared values. A change is validated against the present state, persisted, and only then visible;
@@ -11,6 +12,7 @@ mod health;
 mod item;
 mod pause;
 mod read;
+mod recovery;
 mod state;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -22,9 +24,10 @@ pub use self::health::HealthEdit;
 use self::item::{Edit, Item};
 pub use self::pause::PauseEdit;
 pub use self::read::To;
+pub use self::recovery::RecoveryStep;
 use self::state::State;
 use crate::data_keys::DataKeys;
-use crate::id::EndpointId;
+use crate::id::{EndpointId, RecoveryId};
 use crate::model::encryption_keys::KeyOwner;
 use crate::store::{RecordChange, RecordKind, Store};
 
@@ -46,6 +49,8 @@ pub enum DirectoryEvent {
     EndpointChanged(EndpointId),
     /// An endpoint is gone.
     EndpointRemoved(EndpointId),
+    /// A recovery was begun, has come further, or has ended.
+    RecoveryChanged(RecoveryId),
     /// Somebody's encryption keys changed.
     KeysChanged(KeyOwner),
 }

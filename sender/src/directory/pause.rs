@@ -7,7 +7,6 @@ use waxseal_keys::Timestamp;
 
 use super::item::{Edit, Item};
 use super::{ChangeError, Directory};
-use crate::id::EndpointId;
 use crate::model::endpoint::{Endpoint, EndpointStatus, PauseReason};
 use crate::store::RecordChange;
 
@@ -22,25 +21,29 @@ pub struct PauseEdit<'a> {
 }
 
 impl Directory {
-    /// Prepares to pause an endpoint. Write [`PauseEdit::changes`] with the settlement, then call
-    /// [`PauseEdit::adopt`].
+    /// Prepares to pause an endpoint because of what the server at its URL has answered. Write
+    /// [`PauseEdit::changes`] with the settlement, then call [`PauseEdit::adopt`].
+    ///
+    /// `None` if there is nothing to pause: it is gone, or paused, or what was answered was asked of another URL or in
+    /// the name of another audience than it has now.
     ///
     /// # Errors
-    /// If the endpoint is gone.
+    /// If the change cannot be encrypted: the consumer's key is gone.
     pub async fn begin_pause(
         &self,
-        id: EndpointId,
+        asked: &Endpoint,
         reason: PauseReason,
         now: Timestamp,
-    ) -> Result<PauseEdit<'_>, ChangeError> {
+    ) -> Result<Option<PauseEdit<'_>>, ChangeError> {
         let changing = self.changing.lock().await;
-        let endpoint = self
-            .endpoint(id)
-            .ok_or_else(|| ChangeError::NotFound { what: "endpoint", id: id.to_string() })?;
+        let same = |endpoint: &Arc<Endpoint>| {
+            (&endpoint.url, endpoint.audience()) == (&asked.url, asked.audience()) && endpoint.is_active()
+        };
+        let Some(endpoint) = self.endpoint(asked.id).filter(same) else { return Ok(None) };
         let status = EndpointStatus::Paused { reason, since: now };
         let edit = Edit::Put(Item::Endpoint(Arc::new(Endpoint { status, ..Endpoint::clone(&endpoint) })));
         let changes = vec![edit.seal(&self.keys)?];
-        Ok(PauseEdit { directory: self, _changing: changing, edit, changes })
+        Ok(Some(PauseEdit { directory: self, _changing: changing, edit, changes }))
     }
 }
 

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use waxseal_envelope::{Audience, EventType};
 
 use super::item::{Item, Name};
-use crate::id::{ConsumerId, EndpointId, GroupName};
+use crate::id::{ConsumerId, EndpointId, GroupName, RecoveryId};
 use crate::model::client_ca::ClientCa;
 use crate::model::consumer::{Consumer, DeclaredType, Group};
 use crate::model::encryption_keys::{EncryptionKeySet, KeyOwner};
 use crate::model::endpoint::{Endpoint, Subscription};
 use crate::model::health::EndpointHealth;
+use crate::model::recovery::Recovery;
 use crate::model::token::ApiToken;
 
 /// The present state. Ordered maps where the API lists.
@@ -29,6 +30,7 @@ pub(super) struct State {
     /// Endpoints that have an audience of their own.
     pub(super) audiences: HashMap<Audience, BTreeSet<EndpointId>>,
     pub(super) key_sets: HashMap<KeyOwner, Arc<EncryptionKeySet>>,
+    pub(super) recoveries: BTreeMap<RecoveryId, Arc<Recovery>>,
     pub(super) tokens: HashMap<String, Arc<ApiToken>>,
     pub(super) client_ca: Option<Arc<ClientCa>>,
 }
@@ -55,6 +57,9 @@ impl State {
             }
             Item::EncryptionKeys(set) => {
                 self.key_sets.insert(set.owner.clone(), set);
+            }
+            Item::Recovery(recovery) => {
+                self.recoveries.insert(recovery.id, recovery);
             }
             Item::Token(token) => {
                 self.tokens.insert(token.sha256.clone(), token);
@@ -83,6 +88,9 @@ impl State {
             }
             Name::EncryptionKeys(owner) => {
                 self.key_sets.remove(owner);
+            }
+            Name::Recovery(id) => {
+                self.recoveries.remove(id);
             }
             Name::Token(id) => self.tokens.retain(|_, token| token.id != *id),
             Name::ClientCa => self.client_ca = None,

@@ -23,7 +23,7 @@ use std::time::Duration;
 use waxseal_keys::Timestamp;
 
 use super::post::{Answer, PostError, RetryAfter};
-use super::verdict::Reason;
+use super::verdict::{Acceptance, Reason};
 use crate::model::health::OpenBreaker;
 
 /// When an endpoint is left alone, and when it is given up.
@@ -105,6 +105,7 @@ impl Observation {
     /// What a report says; `at` is when the attempt ended.
     pub(super) fn of(
         report: &Result<Answer, PostError>,
+        acceptance: Acceptance,
         took: Duration,
         kind: Kind,
         jitter: f64,
@@ -115,13 +116,13 @@ impl Observation {
             RetryAfter::In(pause) => at.saturating_add(pause),
             RetryAfter::At(time) => time,
         });
-        Self { sign: Sign::of(report), took, rest_until, kind, jitter, at }
+        Self { sign: Sign::of(report, acceptance), took, rest_until, kind, jitter, at }
     }
 }
 
 impl Sign {
-    fn of(report: &Result<Answer, PostError>) -> Self {
-        let Some(reason) = Reason::of(report) else { return Self::Delivered };
+    fn of(report: &Result<Answer, PostError>, acceptance: Acceptance) -> Self {
+        let Some(reason) = Reason::of(report, acceptance) else { return Self::Delivered };
         match reason {
             Reason::InvalidRequest
             | Reason::InvalidKey
@@ -140,6 +141,7 @@ impl Sign {
             | Reason::Overloaded
             | Reason::Redirect
             | Reason::ServerError
+            | Reason::NotTaken
             | Reason::Unexpected
             | Reason::NoAnswer(_) => Self::Failed,
         }

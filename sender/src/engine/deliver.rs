@@ -15,9 +15,9 @@ use super::driver::cancel;
 use super::seal::{Sealed, Unsealed, seal};
 use super::settle::{Record, settle, settle_without_post};
 use super::shared::Shared;
-use super::verdict::{History, Reason, Verdict, judge};
+use super::verdict::{Acceptance, History, Reason, Verdict, judge};
 use crate::credentials::Shown;
-use crate::model::delivery::DeliveryState;
+use crate::model::delivery::{DeliveryState, LiveDelivery};
 use crate::model::endpoint::Endpoint;
 
 /// Makes deliveries, one after the other, as long as there is one whose turn it is.
@@ -44,6 +44,10 @@ async fn after_panic(claim: &Claim) -> End {
 async fn deliver(shared: &Arc<Shared>, claim: &mut Claim) -> End {
     let mut chances = Chances { other_key: true, other_token: true };
     loop {
+        // Before anything else: what has run out is not even held any more.
+        if claim.delivery.expires_at.is_some_and(|expires_at| expires_at <= shared.parts.clock.now()) {
+            return settle_without_post(shared, claim, DeliveryState::Expired, None).await;
+        }
         let sealed = match seal(shared, claim).await {
             Ok(sealed) => sealed,
             Err(unsealed) => return give_up(shared, claim, unsealed).await,
@@ -54,9 +58,12 @@ async fn deliver(shared: &Arc<Shared>, claim: &mut Claim) -> End {
         let report = shared.parts.egress.post_with(&endpoint.url, token, access).await;
         let now = shared.parts.clock.now();
 
-        let history = History { attempts_made: claim.delivery.attempts_made, expires_at: None };
+        let LiveDelivery { attempts_made, expires_at, .. } = claim.delivery;
+        let acceptance = Acceptance::of(&endpoint);
+        let history = History { attempts_made, expires_at, acceptance };
         let jitter = shared.jitter(claim.delivery.id, history.attempts_made);
-        let mut verdict = judge(&report, &history, &shared.parts.policy.retry, now, jitter);
+        let policy = shared.parts.policy.retry.of(&endpoint);
+        let mut verdict = judge(&report, &history, &policy, now, jitter);
 
         let mut at_once = false;
         if let Verdict::Retry { reason, .. } = verdict
@@ -65,7 +72,8 @@ async fn deliver(shared: &Arc<Shared>, claim: &mut Claim) -> End {
             verdict = Verdict::Retry { at: now, reason };
             at_once = true;
         }
-        let record = Record { started_at, ended_at: now, signing_kid, encryption_kid, report };
+        let record =
+            Record { endpoint, started_at, ended_at: now, signing_kid, encryption_kid, report, acceptance };
         match settle(shared, claim, record, verdict).await {
             End::Again { delivery, .. } if at_once => {
                 shared.with(|schedule, now| schedule.charge(delivery.endpoint, now));

@@ -11,6 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use waxseal_keys::Timestamp;
 
 use super::claim::{Arrival, Read};
+use super::expire;
 use super::seal::{self, Unsealed};
 use super::shared::{Phase, Shared, insist};
 use super::slots::Slots;
@@ -46,6 +47,7 @@ pub(super) async fn drive(shared: Arc<Shared>, mut news: News) {
             () = sleep(pause) => {}
             _ = discovery.tick() => {
                 shared.spawn(discover(Arc::clone(&shared)));
+                shared.spawn(expire::sweep(Arc::clone(&shared)));
                 report(&shared, &mut reported);
             }
             heard = news.directory.recv() => hear(&shared, heard),
@@ -175,6 +177,7 @@ fn hear(shared: &Arc<Shared>, heard: Result<DirectoryEvent, broadcast::error::Re
         Ok(DirectoryEvent::KeysChanged(KeyOwner::Consumer(consumer))) => {
             look_at_holds(shared, Some(&consumer));
         }
+        Ok(DirectoryEvent::RecoveryChanged(_)) => {}
         // Too many changes at once: any endpoint may be concerned. Those that are gone are noticed at the next claim.
         Err(broadcast::error::RecvError::Lagged(_)) => {
             shared.with(|schedule, now| schedule.refresh_all(now));

@@ -179,6 +179,31 @@ impl Lane {
         Some(place_of(self.terms.order, id, flight.due_at))
     }
 
+    /// Forgets what waits of these, which are no longer live; returns those that are in flight.
+    pub(super) fn withdraw(&mut self, ids: &[DeliveryId], room: &mut Room) -> Vec<DeliveryId> {
+        let (in_flight, others): (Vec<_>, Vec<_>) =
+            ids.iter().copied().partition(|id| self.is_in_flight(*id));
+        if let Reading::Running { ended, .. } = &mut self.reading {
+            ended.extend(&others);
+        }
+        let gone: HashSet<_> = others.into_iter().filter(|id| self.known.remove(id)).collect();
+        if !gone.is_empty() {
+            self.waiting.retain(|position, waiting| {
+                let stays = !gone.contains(&position.id);
+                if !stays {
+                    room.take(waiting);
+                }
+                stays
+            });
+        }
+        in_flight
+    }
+
+    /// Whether this one is in flight.
+    pub(super) fn is_in_flight(&self, id: DeliveryId) -> bool {
+        self.in_flight.contains_key(&id)
+    }
+
     /// Leaves what is live at `position` to the store.
     pub(super) fn leave(&mut self, position: DuePosition) {
         self.read_after(before(position));
@@ -314,8 +339,7 @@ impl Lane {
         room.add(&waiting);
         self.known.insert(waiting.delivery.id);
         self.waiting.insert(position, waiting);
-        let most = if room.waiting <= limits.waiting { limits.lane } else { limits.lane_when_full() };
-        if self.waiting.len() > most
+        if self.waiting.len() > limits.most_of_lane(room)
             && let Some((last, evicted)) = self.waiting.pop_last()
         {
             room.take(&evicted);

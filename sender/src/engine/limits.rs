@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::room::Room;
+
 /// How much is done at once and kept in memory.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -52,6 +54,11 @@ impl Limits {
     /// How many deliveries to endpoints that struggle or have never answered may be in flight.
     pub(super) fn unsound(&self) -> usize {
         (self.in_flight / 2).max(1)
+    }
+
+    /// How many deliveries a lane may hold; fewer when all lanes together hold enough.
+    pub(super) fn most_of_lane(&self, room: &Room) -> usize {
+        if room.waiting <= self.waiting { self.lane } else { self.lane_when_full() }
     }
 
     /// How many deliveries a lane may still hold when all lanes together hold enough.

@@ -14,6 +14,7 @@ pub mod condition;
 mod deliver;
 mod driver;
 pub mod egress;
+mod expire;
 pub mod hold;
 mod lane;
 mod limits;
@@ -49,7 +50,7 @@ use crate::consumer_keys::ConsumerKeys;
 use crate::credentials::Credentials;
 use crate::data_keys::DataKeys;
 use crate::directory::Directory;
-use crate::id::EndpointId;
+use crate::id::{DeliveryId, EndpointId};
 use crate::publish::Expected;
 use crate::signing_keys::SigningKeys;
 use crate::store::Store;
@@ -156,6 +157,13 @@ impl EngineHandle {
     pub fn dismiss(&self, expected: &[Expected]) {
         self.shared.with(|schedule, now| expected.iter().for_each(|one| schedule.dismiss(one, now)));
         self.shared.pump();
+    }
+
+    /// Forgets deliveries that are no longer live in the store; returns those that are being made just now.
+    pub fn withdrawn(&self, endpoint: EndpointId, ids: &[DeliveryId]) -> Vec<DeliveryId> {
+        let in_flight = self.shared.with(|schedule, now| schedule.withdraw(endpoint, ids, now));
+        self.shared.pump();
+        in_flight
     }
 
     /// Looks at an endpoint again: what it is held for may have gone, or the time moved.

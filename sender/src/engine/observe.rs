@@ -27,7 +27,7 @@ pub(super) struct HealthWrite<'a> {
 pub(super) fn observe(shared: &Shared, claim: &Claim, record: &Record, took: Duration) -> Observed {
     let delivery = &claim.delivery;
     let jitter = shared.jitter(delivery.id, !delivery.attempts_made);
-    let seen = Observation::of(&record.report, took, claim.kind, jitter, record.ended_at);
+    let seen = Observation::of(&record.report, record.acceptance, took, claim.kind, jitter, record.ended_at);
     let policy = &shared.parts.policy.breaker;
     let observed = shared.with(|schedule, now| schedule.observe(delivery.endpoint, &seen, policy, now));
     match &observed.write {

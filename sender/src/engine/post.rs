@@ -121,11 +121,14 @@ impl Answer {
         Self { status, err: None, retry_after: None, date: None, excerpt: Vec::new() }
     }
 
-    /// How far the receiver's clock is from ours, if that is far enough to make it refuse a fresh `iat`.
-    pub fn clock_skew_at(&self, now: Timestamp) -> Option<Duration> {
+    /// By how many seconds the receiver's clock is ahead of ours (behind: less than nothing), if that is far enough to
+    /// make it refuse a fresh `iat`.
+    pub fn clock_skew_at(&self, now: Timestamp) -> Option<i32> {
         let date = self.date?;
-        let skew = now.duration_since(date).max(date.duration_since(now));
-        (skew > NOTABLE_SKEW).then_some(skew)
+        let (ahead, behind) = (date.duration_since(now), now.duration_since(date));
+        let seconds = |span: Duration| i32::try_from(span.as_secs()).unwrap_or(i32::MAX);
+        let skew = if behind.is_zero() { seconds(ahead) } else { -seconds(behind) };
+        (ahead.max(behind) > NOTABLE_SKEW).then_some(skew)
     }
 
     async fn read(mut response: Response) -> Self {
@@ -311,6 +314,8 @@ mod tests {
         answer.date = Some(Timestamp::from_seconds(940));
         assert_eq!(answer.clock_skew_at(now), None);
         answer.date = Some(Timestamp::from_seconds(1_061));
-        assert_eq!(answer.clock_skew_at(now), Some(Duration::from_secs(61)));
+        assert_eq!(answer.clock_skew_at(now), Some(61));
+        answer.date = Some(Timestamp::from_seconds(900));
+        assert_eq!(answer.clock_skew_at(now), Some(-100));
     }
 }

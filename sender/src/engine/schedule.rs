@@ -132,7 +132,7 @@ impl Schedule {
             let endpoint = self.hungry.pop_front()?;
             let Some(lane) = self.lanes.get_mut(&endpoint) else { continue };
             lane.listed.hungry = false;
-            if let Some(after) = lane.begin_reading(now, &self.limits) {
+            if let Some(after) = lane.begin_reading(now, &self.limits, &self.room) {
                 self.reading += 1;
                 let order = lane.terms().order;
                 return Some(Read { endpoint, order, after, limit: self.limits.read });
@@ -229,6 +229,28 @@ impl Schedule {
         }
     }
 
+    /// Forgets deliveries that are no longer live by somebody else's doing; what is in flight stays so until its
+    /// attempt ends. Returns what is in flight.
+    pub(super) fn withdraw(
+        &mut self,
+        endpoint: EndpointId,
+        ids: &[DeliveryId],
+        now: Timestamp,
+    ) -> Vec<DeliveryId> {
+        for id in ids {
+            self.recent.insert(*id); // its announcement may still come
+        }
+        let Some(lane) = self.lanes.get_mut(&endpoint) else { return Vec::new() };
+        let in_flight = lane.withdraw(ids, &mut self.room);
+        self.review(endpoint, now);
+        in_flight
+    }
+
+    /// Whether a delivery is being made just now.
+    pub(super) fn is_in_flight(&self, endpoint: EndpointId, id: DeliveryId) -> bool {
+        self.lanes.get(&endpoint).is_some_and(|lane| lane.is_in_flight(id))
+    }
+
     /// The next moment at which something changes by itself.
     pub(super) fn next_wake(&self) -> Option<Timestamp> {
         self.timers.first().map(|(moment, _)| *moment)
@@ -294,7 +316,7 @@ impl Schedule {
             lane.listed.watched = Some(moment);
             self.watch.insert((moment, endpoint));
         }
-        if !lane.listed.hungry && lane.wants_reading(now, &self.limits) {
+        if !lane.listed.hungry && lane.wants_reading(now, &self.limits, &self.room) {
             lane.listed.hungry = true;
             self.hungry.push_back(endpoint);
             self.stirred = true;

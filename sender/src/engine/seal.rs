@@ -54,21 +54,22 @@ pub(super) enum Unsealed {
 
 /// Makes the token for one attempt.
 pub(super) async fn seal(shared: &Shared, claim: &mut Claim) -> Result<Sealed, Unsealed> {
-    let Prepared { endpoint, audience, signer, recipient, shown } =
-        prepare(shared, claim.delivery.endpoint).await?;
+    // The payload first: what follows is looked up after the last wait.
     let payload = match &claim.payload {
         Some(payload) => Arc::clone(payload),
         None => Arc::clone(claim.payload.insert(payload(shared, &claim.delivery).await?)),
     };
+    let Prepared { endpoint, audience, signer, recipient, shown } =
+        prepare(shared, claim.delivery.endpoint).await?;
     let event = Event {
         issuer: shared.parts.issuer.clone(),
         audience,
-        id: TokenId::parse(&payload.id.to_string()).expect("an event id is a word of 36 characters"),
+        id: token_id(payload.id),
         event_type: payload.event_type.clone(),
         occurred_at: payload.occurred_at,
         txn: payload.txn.clone(),
         data: payload.data.clone(),
-        redelivery_of: None,
+        redelivery_of: payload.redelivery_of.map(token_id),
     };
     let token = waxseal_envelope::seal(&event, &signer, recipient.as_deref(), shared.parts.clock.now())
         .map_err(|error| unsealed(&error))?;
@@ -76,21 +77,35 @@ pub(super) async fn seal(shared: &Shared, claim: &mut Claim) -> Result<Sealed, U
     Ok(Sealed { endpoint, token, signing_kid: signer.kid().to_owned(), encryption_kid, shown })
 }
 
+fn token_id(id: EventId) -> TokenId {
+    TokenId::parse(&id.to_string()).expect("an event id is a word of 36 characters")
+}
+
 /// Whether an endpoint can be posted to now, and with which keys.
-pub(super) async fn prepare(shared: &Shared, endpoint: EndpointId) -> Result<Prepared, Unsealed> {
-    let endpoint = shared.parts.directory.endpoint(endpoint).ok_or(Unsealed::EndpointGone)?;
-    if !endpoint.is_active() {
-        return Err(Unsealed::Held(Hold::EndpointPaused));
-    }
-    let signer = shared.parts.signing_keys.active().ok_or(Unsealed::Held(Hold::NoSigningKey))?;
-    let recipient = match endpoint.protection {
-        Protection::Signed => None,
-        Protection::Sealed => {
-            Some(shared.parts.consumer_keys.key_for(&endpoint).await.map_err(Unsealed::Held)?)
+///
+/// Guarantees that nothing of it is older than the last wait: what changes while a key set or an OAuth token is fetched
+/// is looked at again, and a signing key that was revoked meanwhile does not sign.
+pub(super) async fn prepare(shared: &Shared, id: EndpointId) -> Result<Prepared, Unsealed> {
+    let directory = &shared.parts.directory;
+    let mut endpoint = directory.endpoint(id).ok_or(Unsealed::EndpointGone)?;
+    loop {
+        if !endpoint.is_active() {
+            return Err(Unsealed::Held(Hold::EndpointPaused));
         }
-    };
-    let shown = shared.parts.credentials.shown_to(&endpoint).await.map_err(Unsealed::Held)?;
-    Ok(Prepared { audience: endpoint.audience(), endpoint, signer, recipient, shown })
+        let recipient = match endpoint.protection {
+            Protection::Signed => None,
+            Protection::Sealed => {
+                Some(shared.parts.consumer_keys.key_for(&endpoint).await.map_err(Unsealed::Held)?)
+            }
+        };
+        let shown = shared.parts.credentials.shown_to(&endpoint).await.map_err(Unsealed::Held)?;
+        let now = directory.endpoint(id).ok_or(Unsealed::EndpointGone)?;
+        if Arc::ptr_eq(&now, &endpoint) {
+            let signer = shared.parts.signing_keys.active().ok_or(Unsealed::Held(Hold::NoSigningKey))?;
+            return Ok(Prepared { audience: endpoint.audience(), endpoint, signer, recipient, shown });
+        }
+        endpoint = now;
+    }
 }
 
 /// The payloads of several events that can be read without trouble; the others are asked for one by one, later.

@@ -3,6 +3,7 @@
 //! Guarantees that the write is repeated until the store has it or says that it is stale. While that takes, the
 //! delivery stays in flight: it was posted, and only a crash may post it again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use waxseal_keys::Timestamp;
@@ -13,20 +14,34 @@ use super::observe::{HealthWrite, observe};
 use super::post::{Answer, PostError};
 use super::schedule::Observed;
 use super::shared::{Shared, insist};
-use super::verdict::{Verdict, result_code};
+use super::verdict::{Acceptance, Reason, Verdict, result_code};
 use crate::directory::PauseEdit;
 use crate::model::delivery::{Attempt, DeliveryState, LiveDelivery};
-use crate::model::endpoint::PauseReason;
+use crate::model::endpoint::{Endpoint, PauseReason};
 use crate::store::{Outcome, Settled, Settlement};
 
 /// One POST, as it went.
 #[derive(Debug)]
 pub(super) struct Record {
+    /// As it was when the token was made.
+    pub(super) endpoint: Arc<Endpoint>,
     pub(super) started_at: Timestamp,
     pub(super) ended_at: Timestamp,
     pub(super) signing_kid: String,
     pub(super) encryption_kid: Option<String>,
     pub(super) report: Result<Answer, PostError>,
+    pub(super) acceptance: Acceptance,
+}
+
+impl Record {
+    fn code(&self) -> &'static str {
+        result_code(&self.report, self.acceptance)
+    }
+
+    /// How far the receiver's clock is from ours, if that is notable.
+    fn skew(&self) -> Option<i32> {
+        self.report.as_ref().ok()?.clock_skew_at(self.ended_at)
+    }
 }
 
 /// Settles an attempt as the verdict says.
@@ -43,8 +58,9 @@ pub(super) async fn settle(shared: &Shared, claim: &Claim, record: Record, verdi
     };
     let took = record.ended_at.duration_since(record.started_at);
     let Observed { give_up, write: health } = observe(shared, claim, &record, took);
-    let pause = begin_pause(shared, claim, verdict, give_up, record.ended_at).await;
+    let pause = begin_pause(shared, &record, verdict, give_up).await;
     let health = HealthWrite::begin(shared, claim.delivery.endpoint, health);
+    let code = record.code();
     tell(claim, &record, result, took);
     let settlement = Settlement {
         delivery: claim.delivery.clone(),
@@ -63,6 +79,9 @@ pub(super) async fn settle(shared: &Shared, claim: &Claim, record: Record, verdi
     metrics::counter!("waxseal_deliveries_total", "result" => result).increment(1);
     let hold = pause.map(|pause| {
         pause.adopt();
+        let (endpoint, delivery) = (claim.delivery.endpoint, claim.delivery.id);
+        metrics::counter!("waxseal_endpoint_paused_total", "because" => code).increment(1);
+        tracing::warn!(%endpoint, %delivery, because = code, "the endpoint is paused because of what it answered");
         Hold::EndpointPaused
     });
     match outcome {
@@ -92,13 +111,18 @@ pub(super) async fn settle_without_post(
         encryption_kid: None,
         excerpt: Vec::new(),
         next_at: None,
+        clock_skew_seconds: None,
     });
     let outcome = Outcome::Final(state);
     let settlement =
         Settlement { delivery: claim.delivery.clone(), attempt, outcome, at, changes: Vec::new() };
     match write(shared, settlement).await {
         Settled::Recorded => {
-            let result = if state == DeliveryState::Refused { "refused" } else { "cancelled" };
+            let result = match state {
+                DeliveryState::Refused => "refused",
+                DeliveryState::Expired => "expired",
+                _ => "cancelled",
+            };
             metrics::counter!("waxseal_deliveries_total", "result" => result).increment(1);
             End::Final
         }
@@ -116,25 +140,23 @@ async fn write(shared: &Shared, settlement: Settlement) -> Settled {
     settled
 }
 
-/// The pause that a verdict asks for, or that the endpoint is due for, unless it is paused or gone already.
+/// The pause that a verdict asks for, or that the endpoint is due for, unless it is paused or gone
+/// already, or it is another server by now.
 async fn begin_pause<'a>(
     shared: &'a Shared,
-    claim: &Claim,
+    record: &Record,
     verdict: Verdict,
     give_up: bool,
-    now: Timestamp,
 ) -> Option<PauseEdit<'a>> {
     let reason = match verdict {
         Verdict::PauseEndpoint { reason, .. } => reason,
         _ if give_up => PauseReason::Failing,
         _ => return None,
     };
-    let (directory, id) = (&shared.parts.directory, claim.delivery.endpoint);
-    directory.endpoint(id).filter(|endpoint| endpoint.is_active())?;
-    match directory.begin_pause(id, reason, now).await {
-        Ok(pause) => Some(pause),
+    match shared.parts.directory.begin_pause(&record.endpoint, reason, record.ended_at).await {
+        Ok(pause) => pause,
         Err(error) => {
-            tracing::warn!(endpoint = %id, code = error.code(), "the endpoint cannot be paused");
+            tracing::warn!(endpoint = %record.endpoint.id, code = error.code(), "the endpoint cannot be paused");
             None
         }
     }
@@ -142,7 +164,7 @@ async fn begin_pause<'a>(
 
 fn attempt(shared: &Shared, claim: &Claim, record: Record, outcome: Outcome, took: Duration) -> Attempt {
     let number = claim.delivery.attempts_made.saturating_add(1);
-    let result = result_code(&record.report).to_owned();
+    let (result, clock_skew_seconds) = (record.code().to_owned(), record.skew());
     let (status, excerpt) = match record.report {
         Ok(answer) => (Some(answer.status), answer.excerpt),
         Err(_) => (None, Vec::new()),
@@ -162,6 +184,7 @@ fn attempt(shared: &Shared, claim: &Claim, record: Record, outcome: Outcome, too
             Outcome::Final(_) => None,
             Outcome::Again { due_at } => Some(due_at),
         },
+        clock_skew_seconds,
     }
 }
 
@@ -177,11 +200,13 @@ fn tell(claim: &Claim, record: &Record, result: &'static str, took: Duration) {
         tracing::debug!(delivery = %id, %event, %endpoint, ms = took.as_millis(), "delivered");
         return;
     }
-    let (attempt, code) = (attempts_made.saturating_add(1), result_code(&record.report));
+    let (attempt, code) = (attempts_made.saturating_add(1), record.code());
     let status = record.report.as_ref().ok().map(|answer| answer.status);
     tracing::info!(delivery = %id, %event, %endpoint, attempt, code, status, result, ms = took.as_millis(), "not delivered");
-    let skew = record.report.as_ref().ok().and_then(|answer| answer.clock_skew_at(record.ended_at));
-    if let Some(skew) = skew {
-        tracing::warn!(%endpoint, seconds = skew.as_secs(), "the receiver's clock differs from ours");
+    if Reason::of(&record.report, record.acceptance) == Some(Reason::InvalidRequest) {
+        // Either we make what it cannot read, or one of two clocks is wrong. No other answer says that of ours.
+        let skew_seconds = record.skew();
+        metrics::counter!("waxseal_invalid_request_total").increment(1);
+        tracing::warn!(%endpoint, skew_seconds, "the receiver takes what we send for malformed or out of its time");
     }
 }

@@ -30,6 +30,7 @@ pub(super) struct Shared {
     bell: Notify,
     phase: watch::Sender<Phase>,
     jitter: RandomState,
+    sweeping: tokio::sync::Mutex<()>,
 }
 
 /// How far a stop has come.
@@ -59,6 +60,7 @@ impl Shared {
             bell: Notify::new(),
             phase: watch::Sender::new(Phase::Running),
             jitter: RandomState::new(),
+            sweeping: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -123,6 +125,11 @@ impl Shared {
     /// Waits for [`Self::ring`].
     pub(super) async fn rung(&self) {
         self.bell.notified().await;
+    }
+
+    /// Whether the caller may look for what has expired: one at a time.
+    pub(super) fn begin_sweep(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        self.sweeping.try_lock().ok()
     }
 
     /// Starts a task that ends with the engine at the latest.

@@ -3,12 +3,13 @@
 //! Relies on nothing but its arguments. Guarantees that an answer is read `err` first and status second, that no
 //! answer of a receiver loses an event at once except "too large", and that a wish to wait is granted, up to a bound.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use waxseal_keys::Timestamp;
 
 use super::post::{Answer, PostError, RetryAfter};
-use crate::model::endpoint::PauseReason;
+use crate::model::endpoint::{Endpoint, PauseReason};
 
 /// What becomes of a delivery.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -78,6 +79,8 @@ pub enum Reason {
     ClientError,
     /// Any 5xx.
     ServerError,
+    /// A 2xx other than 202, of an endpoint that must answer exactly that.
+    NotTaken,
     /// A status that answers no POST: 1xx, or beyond 599.
     Unexpected,
     /// There was no answer; the code is the [`PostError`]'s.
@@ -91,6 +94,27 @@ pub struct History {
     pub attempts_made: u32,
     /// When the event stops being worth delivering, if it does.
     pub expires_at: Option<Timestamp>,
+    /// Which answer of its endpoint means that it was taken.
+    pub acceptance: Acceptance,
+}
+
+/// Which answer means that a token was taken.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Acceptance {
+    /// Any 2xx: an operator trusts that whatever answers there is the receiver.
+    #[default]
+    AnySuccess,
+    /// 202 and nothing else. For an endpoint that proved itself by echo: the receiver answers so, and whoever has
+    /// taken over its domain does not.
+    Exactly202,
+}
+
+impl Acceptance {
+    /// What an endpoint has to answer.
+    pub fn of(_endpoint: &Endpoint) -> Self {
+        // No endpoint is verified by echo yet: each is there because somebody with the right to do so trusts it.
+        Self::AnySuccess
+    }
 }
 
 /// When failed attempts are repeated.
@@ -103,6 +127,19 @@ pub struct RetryPolicy {
     pub jitter: f64,
     /// The longest wish to wait that is granted.
     pub retry_after_cap: Duration,
+}
+
+impl RetryPolicy {
+    /// This policy with an endpoint's own schedule, if it has one.
+    pub fn of<'a>(&'a self, endpoint: &Endpoint) -> Cow<'a, Self> {
+        match &endpoint.retry {
+            None => Cow::Borrowed(self),
+            Some(own) => {
+                let retry_after_cap = self.retry_after_cap;
+                Cow::Owned(Self { schedule: own.schedule(), jitter: own.jitter(), retry_after_cap })
+            }
+        }
+    }
 }
 
 impl Default for RetryPolicy {
@@ -128,7 +165,7 @@ pub fn judge(
     now: Timestamp,
     jitter: f64,
 ) -> Verdict {
-    let Some(reason) = Reason::of(report) else { return Verdict::Delivered };
+    let Some(reason) = Reason::of(report, history.acceptance) else { return Verdict::Delivered };
     if let Some(pause) = reason.pauses() {
         // Not the schedule's pause: whoever resumes the endpoint wants to see it work.
         let at = now.saturating_add(policy.schedule.first().copied().unwrap_or_default());
@@ -150,17 +187,17 @@ pub fn judge(
 }
 
 /// The code that an attempt is recorded with: `delivered`, or its reason's.
-pub fn result_code(report: &Result<Answer, PostError>) -> &'static str {
-    Reason::of(report).map_or("delivered", Reason::code)
+pub fn result_code(report: &Result<Answer, PostError>, acceptance: Acceptance) -> &'static str {
+    Reason::of(report, acceptance).map_or("delivered", Reason::code)
 }
 
 impl Reason {
     /// Why `report` is not a delivery; `None` if it is one.
-    pub fn of(report: &Result<Answer, PostError>) -> Option<Self> {
+    pub fn of(report: &Result<Answer, PostError>, acceptance: Acceptance) -> Option<Self> {
         match report {
             Ok(answer) => match answer.err.as_deref().and_then(Self::of_err) {
                 Some(reason) => Some(reason),
-                None => Self::of_status(answer.status),
+                None => Self::of_status(answer.status, acceptance),
             },
             Err(error) => Some(Self::NoAnswer(error.code())),
         }
@@ -182,6 +219,7 @@ impl Reason {
             Self::Redirect => "answer.redirect",
             Self::ClientError => "answer.client_error",
             Self::ServerError => "answer.server_error",
+            Self::NotTaken => "answer.not_taken",
             Self::Unexpected => "answer.unexpected",
             Self::NoAnswer(code) => code,
         }
@@ -212,9 +250,13 @@ impl Reason {
         }
     }
 
-    fn of_status(status: u16) -> Option<Self> {
+    fn of_status(status: u16, acceptance: Acceptance) -> Option<Self> {
         match status {
-            200..=299 => None,
+            202 => None,
+            200..=299 => match acceptance {
+                Acceptance::AnySuccess => None,
+                Acceptance::Exactly202 => Some(Self::NotTaken),
+            },
             300..=399 => Some(Self::Redirect),
             401 => Some(Self::AuthenticationFailed),
             403 => Some(Self::AccessDenied),
@@ -243,6 +285,7 @@ impl Reason {
             | Self::Redirect
             | Self::ClientError
             | Self::ServerError
+            | Self::NotTaken
             | Self::Unexpected
             | Self::NoAnswer(_) => None,
         }

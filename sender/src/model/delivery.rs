@@ -20,6 +20,8 @@ pub struct LiveDelivery {
     pub due_at: Timestamp,
     /// How many attempts have been recorded; a settlement is fenced by it.
     pub attempts_made: u32,
+    /// When it stops being worth delivering, if it does.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Where a delivery stands.
@@ -43,6 +45,30 @@ pub enum DeliveryState {
 }
 
 impl DeliveryState {
+    /// Every state.
+    pub const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Retrying,
+        Self::Delivered,
+        Self::Exhausted,
+        Self::Expired,
+        Self::Refused,
+        Self::Cancelled,
+    ];
+
+    /// Its name in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Retrying => "retrying",
+            Self::Delivered => "delivered",
+            Self::Exhausted => "exhausted",
+            Self::Expired => "expired",
+            Self::Refused => "refused",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// Whether nothing more will happen by itself.
     pub fn is_final(self) -> bool {
         match self {
@@ -71,6 +97,25 @@ pub struct Delivery {
     pub due_at: Option<Timestamp>,
     /// When the last attempt was recorded.
     pub last_attempt_at: Option<Timestamp>,
+    /// When it stops being worth delivering, if it does and is not over yet.
+    pub expires_at: Option<Timestamp>,
+    /// When it ended, if it has.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl Delivery {
+    /// What the engine needs to know of it; `None` if it has ended.
+    pub fn live(&self) -> Option<LiveDelivery> {
+        Some(LiveDelivery {
+            id: self.id,
+            event: self.event,
+            endpoint: self.endpoint,
+            consumer: self.consumer.clone(),
+            due_at: self.due_at?,
+            attempts_made: self.attempts_made,
+            expires_at: self.expires_at,
+        })
+    }
 }
 
 /// One POST of a delivery, as recorded.
@@ -94,4 +139,6 @@ pub struct Attempt {
     pub excerpt: Vec<u8>,
     /// When the next attempt was scheduled, if one was.
     pub next_at: Option<Timestamp>,
+    /// By how many seconds the receiver's clock was ahead of ours, if its answer said so and it was more than a minute.
+    pub clock_skew_seconds: Option<i32>,
 }

@@ -12,6 +12,7 @@ use super::authentication::Authentication;
 use super::pace::Pace;
 use super::server_authentication::ServerAuthentication;
 use crate::id::{ConsumerId, EndpointId};
+use crate::model::retry::Retry;
 
 /// Where a consumer receives.
 #[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
@@ -29,6 +30,9 @@ pub struct Endpoint {
     pub audience: Option<Audience>,
     /// Whether its tokens are sealed.
     pub protection: Protection,
+    /// Its own retry schedule; the sender's if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
     /// Free text for people.
     pub description: Option<String>,
     /// Whether deliveries are made.

@@ -18,4 +18,6 @@ pub struct PublishedEvent {
     pub txn: Option<String>,
     /// What was published, byte for byte.
     pub data: Data,
+    /// The event that this one is again, for a consumer that lost what it had of it.
+    pub redelivery_of: Option<EventId>,
 }

@@ -1,9 +1,9 @@
 //! What the sender knows: consumers, groups, event types, endpoints, keys, API tokens, events, deliveries.
 //!
 //! Plain data, valid by construction; no storage, no network. What is configured (this module's
-//! [`consumer`], [`endpoint`], [`authentication`], [`server_authentication`], [`pace`], [`health`], [`encryption_keys`],
-//! [`client_ca`], [`token`]) lives in memory in the [`Directory`](crate::directory::Directory) and encrypted in the store.
-//! What flows ([`event`], [`delivery`]) lives in
+//! [`consumer`], [`endpoint`], [`authentication`], [`server_authentication`], [`pace`], [`retry`], [`health`],
+//! [`encryption_keys`], [`client_ca`], [`recovery`], [`token`]) lives in memory in the
+//! [`Directory`](crate::directory::Directory) and encrypted in the store. What flows ([`event`], [`delivery`]) lives in
 //! the store alone.
 
 pub mod authentication;
@@ -17,6 +17,8 @@ pub mod event;
 pub mod header;
 pub mod health;
 pub mod pace;
+pub mod recovery;
+pub mod retry;
 pub mod secret;
 pub mod server_authentication;
 pub mod token;

@@ -11,7 +11,7 @@ use waxseal_keys::DataKey;
 use waxseal_keys::Timestamp;
 
 use super::payload::put;
-use super::{Publication, REMEMBERED};
+use super::{Expiry, Publication, REMEMBERED};
 use crate::directory::To;
 use crate::store::Idempotency;
 
@@ -105,6 +105,12 @@ fn content(publication: &Publication) -> Vec<u8> {
             put(&mut bytes, data);
         }
     }
+    // As it was given, so that a repetition that comes later is still one. Nothing, where nothing was given.
+    match publication.expiry {
+        Some(Expiry::At(moment)) => put(&mut bytes, &moment.as_millis().to_be_bytes()),
+        Some(Expiry::After(life)) => put(&mut bytes, &life.as_millis().to_be_bytes()),
+        None => {}
+    }
     bytes
 }
 
@@ -112,6 +118,8 @@ const MAX_KEY: usize = 255;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use waxseal_envelope::EventType;
 
     use super::*;
@@ -124,6 +132,7 @@ mod tests {
             to: To::Consumers(vec![consumer("acme"), consumer("beta")]),
             id: Some("order-991".to_owned()),
             occurred_at: Some(Timestamp::from_seconds(5)),
+            expiry: None,
             idempotency_key: None,
             publisher: None,
         }
@@ -159,6 +168,8 @@ mod tests {
             Publication { to: To::Group(GroupName::parse("acme").unwrap()), ..publication() },
             Publication { to: To::Consumers(vec![consumer("acme")]), ..publication() },
             Publication { occurred_at: None, ..publication() },
+            Publication { expiry: Some(Expiry::After(Duration::from_secs(9))), ..publication() },
+            Publication { expiry: Some(Expiry::At(Timestamp::from_seconds(9))), ..publication() },
         ];
         for other in same_key_other_content {
             let found = idempotency(&other, &key, now).unwrap();

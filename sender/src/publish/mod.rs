@@ -15,10 +15,13 @@
 //! delivered as they stand in it, and what is published after an answer is delivered after what was answered. Between
 //! publications that do not wait for each other there is no order to keep.
 
+mod cancel;
 mod expected;
+mod expiry;
 mod idempotency;
 pub mod payload;
 mod redeliver;
+mod single;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -38,11 +41,14 @@ use crate::model::endpoint::Endpoint;
 use crate::model::event::PublishedEvent;
 use crate::store::{Accepted, DeliveryFilter, NewDelivery, NewEvent, Store, StoreError};
 
+pub use self::cancel::{Attempting, CancelError, CancelledSome};
 use self::expected::Expectation;
 pub use self::expected::Expected;
+pub use self::expiry::{Expiry, LONGEST_LIFE};
 pub use self::idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use self::payload::{PayloadError, SealedPayload, read_payload};
-pub use self::redeliver::RedeliverError;
+pub use self::redeliver::{RedeliverError, Redelivered, Under};
+pub use self::single::{TEST_LIFE, TEST_TYPE};
 
 /// Whoever makes deliveries, as publishing needs to know them.
 pub trait Arrivals: Debug + Send + Sync {
@@ -54,6 +60,9 @@ pub trait Arrivals: Debug + Send + Sync {
 
     /// These have arrived, or never will.
     fn dismiss(&self, _expected: &[Expected]) {}
+
+    /// Forgets deliveries that are no longer live in the store; returns those that are being made just now.
+    fn withdrawn(&self, endpoint: EndpointId, ids: &[DeliveryId]) -> Vec<DeliveryId>;
 }
 
 impl Arrivals for EngineHandle {
@@ -67,6 +76,10 @@ impl Arrivals for EngineHandle {
 
     fn dismiss(&self, expected: &[Expected]) {
         Self::dismiss(self, expected);
+    }
+
+    fn withdrawn(&self, endpoint: EndpointId, ids: &[DeliveryId]) -> Vec<DeliveryId> {
+        Self::withdrawn(self, endpoint, ids)
     }
 }
 
@@ -83,6 +96,8 @@ pub struct Publication {
     pub id: Option<String>,
     /// When it happened.
     pub occurred_at: Option<Timestamp>,
+    /// When it stops being worth delivering; never, if this is not said.
+    pub expiry: Option<Expiry>,
     /// Makes a repetition of the same request known.
     pub idempotency_key: Option<IdempotencyKey>,
     /// The consumer to which the publisher is bound, if it is.
@@ -181,15 +196,16 @@ impl Publisher {
     pub async fn publish(&self, publication: Publication) -> Result<Published, PublishError> {
         let now = self.clock.now();
         check(&publication, now)?;
+        let expires_at = publication.expiry.map(|expiry| expiry_from(expiry, now)).transpose()?;
         let endpoints = self.directory.fan_out(&publication.event_type, &publication.to).map_err(refused)?;
         let identified_by = if publication.id.is_some() { "id" } else { "Idempotency-Key" };
         let idempotency = idempotency::idempotency(&publication, &self.data_keys.system(), now);
 
         let id = EventId::generate(now);
         let Publication { event_type, data, id: txn, occurred_at, .. } = publication;
-        let event = PublishedEvent { id, event_type, occurred_at, txn, data };
+        let event = PublishedEvent { id, event_type, occurred_at, txn, data, redelivery_of: None };
         let payload = SealedPayload::seal(&event);
-        let mut accepted = FannedOut::default();
+        let mut accepted = FannedOut { expires_at, ..FannedOut::default() };
         for endpoint in endpoints {
             // A consumer without a data key is one that is being erased: nothing new is kept for it.
             if let Some(key) = self.data_keys.of(&endpoint.consumer) {
@@ -201,6 +217,7 @@ impl Publisher {
         let new = NewEvent {
             id,
             accepted_at: now,
+            expires_at,
             event_type: event.event_type.as_str().to_owned(),
             sealed: payload.into_sealed(),
             wrapped_keys: accepted.wrapped_keys.into_iter().collect(),
@@ -214,6 +231,13 @@ impl Publisher {
                 Ok(Published { event, deliveries: self.deliveries_of(event).await?, replayed: true })
             }
             Accepted::Conflict(event) => Err(PublishError::Conflict { field: identified_by, event }),
+        }
+    }
+
+    /// Tells the engine of deliveries that are on disk.
+    pub(crate) fn arrived(&self, arrivals: Vec<Arrival>) {
+        if !arrivals.is_empty() {
+            self.engine.arrived(arrivals);
         }
     }
 
@@ -252,7 +276,7 @@ impl Publisher {
         loop {
             let filter =
                 DeliveryFilter { event: Some(event), before, limit: PAGE, ..DeliveryFilter::default() };
-            let page = self.store.deliveries(filter).await?;
+            let page = self.store.deliveries(filter).await?.deliveries;
             before = page.last().map(|delivery| delivery.id);
             let full = page.len() >= usize::try_from(PAGE).unwrap_or(usize::MAX);
             found.extend(page.into_iter().map(|delivery| PublishedDelivery {
@@ -271,6 +295,7 @@ impl Publisher {
 /// Who receives, and the payload's key for each of them.
 #[derive(Debug, Default)]
 struct FannedOut {
+    expires_at: Option<Timestamp>,
     deliveries: Vec<NewDelivery>,
     expected: Vec<Expected>,
     wrapped_keys: BTreeMap<ConsumerId, Vec<u8>>,
@@ -295,6 +320,7 @@ impl FannedOut {
             endpoint: endpoint.id,
             consumer: endpoint.consumer.clone(),
             due_at: now,
+            expires_at: self.expires_at,
         });
     }
 }
@@ -330,6 +356,11 @@ fn check(publication: &Publication, now: Timestamp) -> Result<(), PublishError> 
     }
 }
 
+fn expiry_from(expiry: Expiry, now: Timestamp) -> Result<Timestamp, PublishError> {
+    let refused = |detail: &str| PublishError::Refused { field: expiry.field(), detail: detail.to_owned() };
+    expiry.from(now).map_err(refused)
+}
+
 fn refused(error: ChangeError) -> PublishError {
     match error {
         // One consumer can be given in two ways; the words say which one it is about.
@@ -350,6 +381,7 @@ fn live(delivery: &NewDelivery, event: EventId) -> LiveDelivery {
         consumer: delivery.consumer.clone(),
         due_at: delivery.due_at,
         attempts_made: 0,
+        expires_at: delivery.expires_at,
     }
 }
 

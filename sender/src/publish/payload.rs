@@ -93,19 +93,24 @@ fn key_context(event: EventId, consumer: &ConsumerId) -> Vec<u8> {
 }
 
 /// The plaintext: a version, then each field behind its length, `occurred_at` as the eight bytes of its
-/// milliseconds (none: no bytes). Optional text is preceded by whether it is there.
+/// milliseconds (none: no bytes). Optional text is preceded by whether it is there. An event that is delivered as new
+/// has the id of the old one at the end, and a version of its own.
 fn write_frame(event: &PublishedEvent) -> Vec<u8> {
     let (kind, content_type, data): (u8, &[u8], &[u8]) = match &event.data {
         Data::Json(json) => (JSON, &[], json.get().as_bytes()),
         Data::Binary { content_type, bytes } => (BINARY, content_type.as_bytes(), bytes),
     };
     let mut frame = Vec::with_capacity(data.len() + event.event_type.as_str().len() + 64);
-    frame.extend([VERSION, kind, u8::from(event.txn.is_some())]);
+    let version = if event.redelivery_of.is_some() { AS_NEW } else { VERSION };
+    frame.extend([version, kind, u8::from(event.txn.is_some())]);
     put(&mut frame, event.event_type.as_str().as_bytes());
     put(&mut frame, event.occurred_at.map(|at| at.as_millis().to_be_bytes()).as_ref().map_or(&[], |b| b));
     put(&mut frame, event.txn.as_deref().unwrap_or_default().as_bytes());
     put(&mut frame, content_type);
     put(&mut frame, data);
+    if let Some(old) = &event.redelivery_of {
+        put(&mut frame, old.as_bytes());
+    }
     frame
 }
 
@@ -117,7 +122,7 @@ pub(super) fn put(frame: &mut Vec<u8>, field: &[u8]) {
 
 fn read_frame(id: EventId, frame: &[u8]) -> Option<PublishedEvent> {
     let (&[version, kind, has_txn], mut rest) = frame.split_first_chunk::<3>()?;
-    if version != VERSION {
+    if !matches!(version, VERSION | AS_NEW) {
         return None;
     }
     let event_type = EventType::parse(take_text(&mut rest)?).ok()?;
@@ -134,7 +139,11 @@ fn read_frame(id: EventId, frame: &[u8]) -> Option<PublishedEvent> {
         BINARY => Data::Binary { content_type: content_type.to_owned(), bytes: data.to_vec() },
         _ => return None,
     };
-    rest.is_empty().then_some(PublishedEvent { id, event_type, occurred_at, txn, data })
+    let redelivery_of = match version {
+        AS_NEW => Some(EventId::from_bytes(take(&mut rest)?.try_into().ok()?)),
+        _ => None,
+    };
+    rest.is_empty().then_some(PublishedEvent { id, event_type, occurred_at, txn, data, redelivery_of })
 }
 
 fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
@@ -149,6 +158,7 @@ fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 }
 
 const VERSION: u8 = 1;
+const AS_NEW: u8 = 2;
 const JSON: u8 = 0;
 const BINARY: u8 = 1;
 
@@ -163,6 +173,7 @@ mod tests {
             occurred_at: occurred_at.map(Timestamp::from_millis),
             txn: txn.map(str::to_owned),
             data,
+            redelivery_of: None,
         }
     }
 
@@ -196,9 +207,14 @@ mod tests {
             event(json(r#"{ "total":12.50 , "a" : [1e2] }"#), Some("order-991"), Some(1_795_293_598_123)),
             event(json("null"), None, None),
             event(binary, Some(""), Some(0)),
+            PublishedEvent {
+                redelivery_of: Some(EventId::from_bytes([9; 16])),
+                ..event(json("1"), None, None)
+            },
         ] {
             let read = read_payload(&stored(&event, &acme, &key), &key).unwrap();
             assert_eq!((read.id, &read.event_type), (event.id, &event.event_type));
+            assert_eq!(read.redelivery_of, event.redelivery_of);
             assert_eq!((read.occurred_at, &read.txn), (event.occurred_at, &event.txn));
             assert_eq!(bytes_of(&read.data), bytes_of(&event.data));
         }
@@ -220,12 +236,15 @@ mod tests {
 
     #[test]
     fn a_frame_that_is_cut_or_extended_is_refused() {
-        let event = event(json("[1]"), Some("t"), Some(5));
-        let frame = write_frame(&event);
-        assert!(read_frame(event.id, &frame).is_some());
-        for end in 0..frame.len() {
-            assert!(read_frame(event.id, &frame[..end]).is_none(), "cut at {end}");
+        let first = event(json("[1]"), Some("t"), Some(5));
+        let as_new = PublishedEvent { redelivery_of: Some(first.id), ..first.clone() };
+        for event in [first, as_new] {
+            let frame = write_frame(&event);
+            assert!(read_frame(event.id, &frame).is_some());
+            for end in 0..frame.len() {
+                assert!(read_frame(event.id, &frame[..end]).is_none(), "cut at {end}");
+            }
+            assert!(read_frame(event.id, &[frame.as_slice(), b"x"].concat()).is_none());
         }
-        assert!(read_frame(event.id, &[frame.as_slice(), b"x"].concat()).is_none());
     }
 }

@@ -1,12 +1,15 @@
-//! Delivers a stored event once more to an endpoint that it was accepted for, under the same event id.
+//! Delivers a stored event once more to an endpoint that it was accepted for: under the same event id, or as new.
 
 use std::sync::Arc;
+
+use waxseal_keys::Timestamp;
 
 use super::payload::read_payload;
 use super::{Publisher, live};
 use crate::engine::Arrival;
 use crate::id::{ConsumerId, DeliveryId, EventId};
 use crate::model::delivery::Delivery;
+use crate::model::endpoint::Endpoint;
 use crate::model::event::PublishedEvent;
 use crate::store::{NewDelivery, StoreError};
 
@@ -44,16 +47,68 @@ impl RedeliverError {
     }
 }
 
+/// Under which id an event is delivered again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Under {
+    /// Its own: a receiver that has taken it knows it and takes it only once.
+    SameId,
+    /// A new one, with the old one named beside the data: for a receiver that lost what it had of it.
+    NewId,
+}
+
+/// A delivery that was added by hand.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Redelivered {
+    /// Its id.
+    pub delivery: DeliveryId,
+    /// Of which event.
+    pub event: EventId,
+    /// Of which event that one is a repetition under a new id.
+    pub redelivery_of: Option<EventId>,
+}
+
+/// A stored event that may be delivered again, and where to.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) delivery: NewDelivery,
+    pub(crate) arrival: Arrival,
+    endpoint: Arc<Endpoint>,
+    event: Arc<PublishedEvent>,
+}
+
 impl Publisher {
-    /// Adds a delivery of the same event to the same endpoint, due now, whatever became of `delivery`; one that is
-    /// still live goes on by itself. A receiver that has taken the event knows it by its id and takes it only once.
+    /// Delivers the same event to the same endpoint again, due now, whatever became of `delivery`; one that is still
+    /// live goes on by itself.
     ///
     /// # Errors
     /// [`RedeliverError`]; nothing was changed.
-    pub async fn redeliver(&self, delivery: &Delivery) -> Result<DeliveryId, RedeliverError> {
+    pub async fn redeliver(&self, delivery: &Delivery, under: Under) -> Result<Redelivered, RedeliverError> {
+        let Ready { delivery, arrival, endpoint, event } = self.ready_again(delivery).await?;
+        if under == Under::NewId {
+            let as_new = PublishedEvent {
+                id: EventId::generate(self.clock.now()),
+                redelivery_of: Some(event.id),
+                ..PublishedEvent::clone(&event)
+            };
+            return self.accept_for(&endpoint, as_new, delivery.expires_at).await;
+        }
+        let redelivery_of = event.redelivery_of;
+        let made = Redelivered { delivery: delivery.id, event: event.id, redelivery_of };
+        let (store, engine) = (Arc::clone(&self.store), Arc::clone(&self.engine));
+        let task = async move {
+            store.redeliver(vec![(delivery, arrival.delivery.event)], Vec::new()).await?;
+            engine.arrived(vec![arrival]);
+            Ok::<_, StoreError>(())
+        };
+        tokio::spawn(task).await.map_err(|_| RedeliverError::Ending)??;
+        Ok(made)
+    }
+
+    /// What it takes to deliver an event again, if that may be done.
+    pub(crate) async fn ready_again(&self, delivery: &Delivery) -> Result<Ready, RedeliverError> {
         let endpoint = self.directory.endpoint(delivery.endpoint).ok_or(RedeliverError::EndpointGone)?;
         let event = self.content(delivery.event, &endpoint.consumer).await?;
-        let event = event.ok_or(RedeliverError::ContentGone)?;
+        let event = Arc::new(event.ok_or(RedeliverError::ContentGone)?);
         let declared = self.directory.event_type(&event.event_type);
         let consumer = self.directory.consumer(&endpoint.consumer).ok_or(RedeliverError::EndpointGone)?;
         // Leaving a group ends new deliveries, this one too. A type that was withdrawn hides nothing from anyone.
@@ -66,17 +121,16 @@ impl Publisher {
             endpoint: endpoint.id,
             consumer: endpoint.consumer.clone(),
             due_at: now,
+            expires_at: self.still_ahead(delivery.event, now).await?,
         };
-        let id = new.id;
-        let (store, engine) = (Arc::clone(&self.store), Arc::clone(&self.engine));
-        let task = async move {
-            let arrival = Arrival { delivery: live(&new, event.id), payload: Some(Arc::new(event)) };
-            store.redeliver(new, arrival.delivery.event).await?;
-            engine.arrived(vec![arrival]);
-            Ok::<_, StoreError>(())
-        };
-        tokio::spawn(task).await.map_err(|_| RedeliverError::Ending)??;
-        Ok(id)
+        let arrival = Arrival { delivery: live(&new, event.id), payload: Some(Arc::clone(&event)) };
+        Ok(Ready { delivery: new, arrival, endpoint, event })
+    }
+
+    /// When a stored event expires. A person who delivers one again after its time knows what they do: then never.
+    async fn still_ahead(&self, event: EventId, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let expires_at = self.store.event(event).await?.and_then(|event| event.expires_at);
+        Ok(expires_at.filter(|expires_at| *expires_at > now))
     }
 
     /// The content of a stored event as it was accepted for this consumer; `None` if it cannot be read any more.

@@ -15,6 +15,7 @@
 //! stored one and writes nothing if they differ, so a stale owner can never undo what another has recorded.
 
 mod error;
+mod filter;
 pub mod sqlite;
 
 use std::fmt::Debug;
@@ -23,6 +24,7 @@ use async_trait::async_trait;
 use waxseal_keys::Timestamp;
 
 pub use self::error::StoreError;
+pub use self::filter::{DeliveryFilter, DeliveryPage, Order};
 use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use crate::model::delivery::{Attempt, Delivery, DeliveryState, LiveDelivery};
 
@@ -67,6 +69,9 @@ pub trait Outbox: Debug + Send + Sync {
         limit: u32,
     ) -> Result<Vec<LiveDelivery>, StoreError>;
 
+    /// Live deliveries whose time ran out at or before `now`, those first that ran out first.
+    async fn expired(&self, now: Timestamp, limit: u32) -> Result<Vec<LiveDelivery>, StoreError>;
+
     /// The stored payloads of these events, each with the payload key as wrapped for that consumer. Missing ones are
     /// left out.
     async fn payloads(&self, wanted: Vec<(EventId, ConsumerId)>) -> Result<Vec<StoredPayload>, StoreError>;
@@ -74,8 +79,12 @@ pub trait Outbox: Debug + Send + Sync {
     /// Records what an attempt came to, and what follows from it.
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StoreError>;
 
-    /// Adds a delivery of a stored event.
-    async fn redeliver(&self, delivery: NewDelivery, event: EventId) -> Result<(), StoreError>;
+    /// Adds deliveries of stored events and makes these changes: all of it, or nothing.
+    async fn redeliver(
+        &self,
+        deliveries: Vec<(NewDelivery, EventId)>,
+        changes: Vec<RecordChange>,
+    ) -> Result<(), StoreError>;
 
     /// Cancels every live delivery of these endpoints; they end as [`DeliveryState::Cancelled`]. Returns how many.
     async fn cancel(&self, endpoints: Vec<EndpointId>, now: Timestamp) -> Result<u64, StoreError>;
@@ -86,8 +95,8 @@ pub trait Outbox: Debug + Send + Sync {
     /// One delivery.
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError>;
 
-    /// Deliveries, newest first.
-    async fn deliveries(&self, filter: DeliveryFilter) -> Result<Vec<Delivery>, StoreError>;
+    /// A page of the deliveries that match. However few there are among however many, a page costs a bounded effort.
+    async fn deliveries(&self, filter: DeliveryFilter) -> Result<DeliveryPage, StoreError>;
 
     /// The attempts of a delivery, oldest first.
     async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError>;
@@ -131,6 +140,8 @@ pub enum RecordKind {
     EndpointHealth,
     /// The encryption keys of a consumer or an endpoint.
     EncryptionKeys,
+    /// A recovery.
+    Recovery,
     /// An API token.
     Token,
     /// The authority of the sender's client certificates.
@@ -147,6 +158,7 @@ impl RecordKind {
             Self::Endpoint => "endpoint",
             Self::EndpointHealth => "endpoint_health",
             Self::EncryptionKeys => "encryption_keys",
+            Self::Recovery => "recovery",
             Self::Token => "token",
             Self::ClientCa => "client_ca",
         }
@@ -161,6 +173,7 @@ impl RecordKind {
             Self::Endpoint,
             Self::EndpointHealth,
             Self::EncryptionKeys,
+            Self::Recovery,
             Self::Token,
             Self::ClientCa,
         ];
@@ -202,6 +215,8 @@ pub struct NewEvent {
     pub id: EventId,
     /// When it was accepted.
     pub accepted_at: Timestamp,
+    /// When it stops being worth delivering, if it does.
+    pub expires_at: Option<Timestamp>,
     /// Its declared type, in the clear.
     pub event_type: String,
     /// Ciphertext under the payload's own key.
@@ -225,6 +240,8 @@ pub struct NewDelivery {
     pub consumer: ConsumerId,
     /// Not before this.
     pub due_at: Timestamp,
+    /// Not from this on.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// How a repetition is known: keyed fingerprints, so that the store can compare and not read them.
@@ -329,25 +346,10 @@ pub struct EventSummary {
     pub event_type: String,
     /// When it was accepted.
     pub accepted_at: Timestamp,
+    /// When it stops being worth delivering, if it does.
+    pub expires_at: Option<Timestamp>,
     /// For whom it was accepted.
     pub consumers: Vec<ConsumerId>,
-}
-
-/// Which deliveries to list. Every given field must match.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct DeliveryFilter {
-    /// Of this event.
-    pub event: Option<EventId>,
-    /// To this endpoint.
-    pub endpoint: Option<EndpointId>,
-    /// To this consumer.
-    pub consumer: Option<ConsumerId>,
-    /// In this state.
-    pub state: Option<DeliveryState>,
-    /// Older than this one: the last of the page before.
-    pub before: Option<DeliveryId>,
-    /// At most so many.
-    pub limit: u32,
 }
 
 /// How much is live.

@@ -119,7 +119,7 @@ fn work(number: usize, endpoints: usize, keyed: bool) -> (NewEvent, Settlement) 
     endpoint[..8].copy_from_slice(&(place as u64 * 0x9E37_79B9_7F4A_7C15).to_be_bytes());
     let endpoint = EndpointId::from_bytes(endpoint);
     let (id, event) = (DeliveryId::generate(now), EventId::generate(now));
-    let delivery = NewDelivery { id, endpoint, consumer: consumer.clone(), due_at: now };
+    let delivery = NewDelivery { id, endpoint, consumer: consumer.clone(), due_at: now, expires_at: None };
     let mut key = [0; 32];
     key[..16].copy_from_slice(DeliveryId::generate(now).as_bytes());
     key.rotate_left(8);
@@ -135,6 +135,7 @@ fn work(number: usize, endpoints: usize, keyed: bool) -> (NewEvent, Settlement) 
         encryption_kid: Some("cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s".to_owned()),
         excerpt: Vec::new(),
         next_at: None,
+        clock_skew_seconds: None,
     };
     let settlement = Settlement {
         delivery: LiveDelivery {
@@ -144,6 +145,7 @@ fn work(number: usize, endpoints: usize, keyed: bool) -> (NewEvent, Settlement) 
             consumer: consumer.clone(),
             due_at: now,
             attempts_made: 0,
+            expires_at: None,
         },
         attempt: Some(attempt),
         outcome: Outcome::Final(DeliveryState::Delivered),
@@ -153,6 +155,7 @@ fn work(number: usize, endpoints: usize, keyed: bool) -> (NewEvent, Settlement) 
     let event = NewEvent {
         id: event,
         accepted_at: now,
+        expires_at: None,
         event_type: "order.created".to_owned(),
         sealed: vec![0x5A; PAYLOAD],
         wrapped_keys: vec![(consumer, vec![0xA5; 61])],

@@ -36,10 +36,17 @@ async fn accept_for_ever(store: Arc<SqliteStore>) {
         let accepted = NewEvent {
             id: event,
             accepted_at: now,
+            expires_at: None,
             event_type: "order.created".to_owned(),
             sealed: vec![0x5A; 300],
             wrapped_keys: vec![(consumer.clone(), vec![0xA5; 60])],
-            deliveries: vec![NewDelivery { id: delivery, endpoint, consumer: consumer.clone(), due_at: now }],
+            deliveries: vec![NewDelivery {
+                id: delivery,
+                endpoint,
+                consumer: consumer.clone(),
+                due_at: now,
+                expires_at: None,
+            }],
             idempotency: None,
         };
         store.accept(accepted).await.expect("room on the disk");
@@ -54,9 +61,18 @@ async fn accept_for_ever(store: Arc<SqliteStore>) {
             encryption_kid: None,
             excerpt: Vec::new(),
             next_at: None,
+            clock_skew_seconds: None,
         };
         let settlement = Settlement {
-            delivery: LiveDelivery { id: delivery, event, endpoint, consumer, due_at: now, attempts_made: 0 },
+            delivery: LiveDelivery {
+                id: delivery,
+                event,
+                endpoint,
+                consumer,
+                due_at: now,
+                attempts_made: 0,
+                expires_at: None,
+            },
             attempt: Some(attempt),
             outcome: Outcome::Final(DeliveryState::Delivered),
             at: now,

@@ -41,6 +41,8 @@ struct Entry {
     ended: Option<DeliveryState>,
     attempts: Vec<Attempt>,
     last_attempt_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    ended_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -7,8 +7,8 @@ use waxseal_keys::Timestamp;
 use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use waxseal_sender::model::delivery::{Attempt, Delivery, DeliveryState, LiveDelivery};
 use waxseal_sender::store::{
-    Accepted, Backlog, DeliveryFilter, DuePosition, EndpointWork, EventSummary, NewDelivery, NewEvent,
-    Outbox, Outcome, Settled, Settlement, StoreError, StoredPayload,
+    Accepted, Backlog, DeliveryFilter, DeliveryPage, DuePosition, EndpointWork, EventSummary, NewDelivery,
+    NewEvent, Order, Outbox, Outcome, RecordChange, Settled, Settlement, StoreError, StoredPayload,
 };
 
 use super::{Entry, Remembered, State, StoreModel};
@@ -62,14 +62,7 @@ impl Outbox for StoreModel {
         let mut found: Vec<LiveDelivery> = state
             .live()
             .filter(|(_, entry)| entry.endpoint == endpoint && entry.due_at <= until)
-            .map(|(id, entry)| LiveDelivery {
-                id: *id,
-                event: entry.event,
-                endpoint,
-                consumer: entry.consumer.clone(),
-                due_at: entry.due_at,
-                attempts_made: entry.attempts_made(),
-            })
+            .map(|(id, entry)| live(*id, entry))
             .filter(|live| after.is_none_or(|after| DuePosition { due_at: live.due_at, id: live.id } > after))
             .collect();
         found.sort_by_key(|live| (live.due_at, live.id));
@@ -86,6 +79,16 @@ impl Outbox for StoreModel {
         let mut found = self.due(endpoint, None, Timestamp::MAX, u32::MAX).await?;
         found.retain(|live| after.is_none_or(|after| live.id > after));
         found.sort_by_key(|live| live.id);
+        found.truncate(usize::try_from(limit).unwrap());
+        Ok(found)
+    }
+
+    async fn expired(&self, now: Timestamp, limit: u32) -> Result<Vec<LiveDelivery>, StoreError> {
+        let state = self.state();
+        let over = |entry: &Entry| entry.expires_at.is_some_and(|expires_at| expires_at <= now);
+        let mut found: Vec<LiveDelivery> =
+            state.live().filter(|(_, entry)| over(entry)).map(|(id, entry)| live(*id, entry)).collect();
+        found.sort_by_key(|live| live.expires_at);
         found.truncate(usize::try_from(limit).unwrap());
         Ok(found)
     }
@@ -127,27 +130,34 @@ impl Outbox for StoreModel {
             entry.last_attempt_at = Some(settlement.at);
         }
         match settlement.outcome {
-            Outcome::Final(state) => entry.ended = Some(state),
+            Outcome::Final(state) => (entry.ended, entry.ended_at) = (Some(state), Some(settlement.at)),
             Outcome::Again { due_at } => entry.due_at = due_at,
         }
         state.change(settlement.changes);
         Ok(Settled::Recorded)
     }
 
-    async fn redeliver(&self, delivery: NewDelivery, event: EventId) -> Result<(), StoreError> {
+    async fn redeliver(
+        &self,
+        deliveries: Vec<(NewDelivery, EventId)>,
+        changes: Vec<RecordChange>,
+    ) -> Result<(), StoreError> {
         let mut state = self.state();
-        if !state.events.contains_key(&event) {
+        if deliveries.iter().any(|(_, event)| !state.events.contains_key(event)) {
             return Err(StoreError::NotFound { what: "event" });
         }
-        state.add(delivery, event);
+        for (delivery, event) in deliveries {
+            state.add(delivery, event);
+        }
+        state.change(changes);
         Ok(())
     }
 
-    async fn cancel(&self, endpoints: Vec<EndpointId>, _now: Timestamp) -> Result<u64, StoreError> {
+    async fn cancel(&self, endpoints: Vec<EndpointId>, now: Timestamp) -> Result<u64, StoreError> {
         let mut cancelled = 0;
         for entry in self.state().deliveries.values_mut() {
             if entry.ended.is_none() && endpoints.contains(&entry.endpoint) {
-                entry.ended = Some(DeliveryState::Cancelled);
+                (entry.ended, entry.ended_at) = (Some(DeliveryState::Cancelled), Some(now));
                 cancelled += 1;
             }
         }
@@ -163,6 +173,7 @@ impl Outbox for StoreModel {
                 id,
                 event_type: event.event_type.clone(),
                 accepted_at: event.accepted_at,
+                expires_at: event.expires_at,
                 consumers,
             }
         };
@@ -173,17 +184,25 @@ impl Outbox for StoreModel {
         Ok(self.state().deliveries.get(&id).map(|entry| shown(id, entry)))
     }
 
-    async fn deliveries(&self, filter: DeliveryFilter) -> Result<Vec<Delivery>, StoreError> {
+    async fn deliveries(&self, filter: DeliveryFilter) -> Result<DeliveryPage, StoreError> {
         let state = self.state();
-        let newest_first = state.deliveries.iter().rev().map(|(id, entry)| shown(*id, entry));
-        let wanted = newest_first.filter(|delivery| {
-            filter.before.is_none_or(|before| delivery.id < before)
+        let mut all: Vec<Delivery> = state.deliveries.iter().map(|(id, entry)| shown(*id, entry)).collect();
+        if filter.order == Order::NewestFirst {
+            all.reverse();
+        }
+        let event_type = |event| state.events.get(&event).map(|event| event.event_type.clone());
+        let wanted = all.into_iter().filter(|delivery| {
+            filter.after.is_none_or(|after| delivery.id > after)
+                && filter.before.is_none_or(|before| delivery.id < before)
                 && filter.event.is_none_or(|event| delivery.event == event)
                 && filter.endpoint.is_none_or(|endpoint| delivery.endpoint == endpoint)
                 && filter.consumer.as_ref().is_none_or(|consumer| delivery.consumer == *consumer)
-                && filter.state.is_none_or(|state| delivery.state == state)
+                && (filter.states.is_empty() || filter.states.contains(&delivery.state))
+                && (filter.event_types.is_empty()
+                    || event_type(delivery.event).is_some_and(|name| filter.event_types.contains(&name)))
         });
-        Ok(wanted.take(usize::try_from(filter.limit).unwrap()).collect())
+        let deliveries = wanted.take(usize::try_from(filter.limit).unwrap()).collect();
+        Ok(DeliveryPage { deliveries, reached: None })
     }
 
     async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
@@ -205,11 +224,24 @@ impl State {
     }
 
     fn add(&mut self, delivery: NewDelivery, event: EventId) {
-        let NewDelivery { id, endpoint, consumer, due_at } = delivery;
-        let (ended, attempts, last_attempt_at) = (None, Vec::new(), None);
-        self.deliveries
-            .insert(id, Entry { event, endpoint, consumer, due_at, ended, attempts, last_attempt_at });
+        let NewDelivery { id, endpoint, consumer, due_at, expires_at } = delivery;
+        let entry = Entry {
+            event,
+            endpoint,
+            consumer,
+            due_at,
+            ended: None,
+            attempts: Vec::new(),
+            last_attempt_at: None,
+            expires_at,
+            ended_at: None,
+        };
+        self.deliveries.insert(id, entry);
     }
+}
+
+fn live(id: DeliveryId, entry: &Entry) -> LiveDelivery {
+    shown(id, entry).live().expect("only what is live is asked for")
 }
 
 fn shown(id: DeliveryId, entry: &Entry) -> Delivery {
@@ -222,5 +254,7 @@ fn shown(id: DeliveryId, entry: &Entry) -> Delivery {
         attempts_made: entry.attempts_made(),
         due_at: entry.ended.is_none().then_some(entry.due_at),
         last_attempt_at: entry.last_attempt_at,
+        expires_at: entry.expires_at.filter(|_| entry.ended.is_none()),
+        ended_at: entry.ended_at,
     }
 }

@@ -1,7 +1,10 @@
 //! Properties of `accept` and `redeliver`.
 
 use waxseal_sender::model::delivery::{Delivery, DeliveryState};
-use waxseal_sender::store::{Accepted, Backlog, EventSummary, NewEvent, Outcome, StoreError, StoredPayload};
+use waxseal_sender::store::{
+    Accepted, Backlog, EventSummary, NewEvent, Outcome, Record, RecordChange, RecordKind, StoreError,
+    StoredPayload,
+};
 
 use super::Subject;
 use super::fixture::{
@@ -16,8 +19,13 @@ pub async fn what_is_accepted_can_be_read(subject: impl Subject) {
     assert_eq!(store.accept(event.clone()).await.unwrap(), Accepted::New);
 
     let consumers = vec![owner_of(1), owner_of(2)];
-    let summary =
-        EventSummary { id: event.id, event_type: event.event_type.clone(), accepted_at: at(0), consumers };
+    let summary = EventSummary {
+        id: event.id,
+        event_type: event.event_type.clone(),
+        accepted_at: at(0),
+        expires_at: None,
+        consumers,
+    };
     assert_eq!(store.event(event.id).await.unwrap(), Some(summary));
     let payloads = store.payloads(vec![(event.id, owner_of(2)), (event.id, owner_of(1))]).await.unwrap();
     let payload = |endpoint, wrapped: usize| StoredPayload {
@@ -37,6 +45,8 @@ pub async fn what_is_accepted_can_be_read(subject: impl Subject) {
         attempts_made: 0,
         due_at: Some(at(5)),
         last_attempt_at: None,
+        expires_at: None,
+        ended_at: None,
     };
     assert_eq!(store.delivery(delivery_id(2)).await.unwrap(), Some(delivery));
     assert_eq!(store.due(endpoint_id(1), None, at(0), 9).await.unwrap(), [live(1, 1, 1, at(0), 0)]);
@@ -50,7 +60,7 @@ pub async fn an_event_without_deliveries_is_kept(subject: impl Subject) {
     assert_eq!(store.accept(event).await.unwrap(), Accepted::New);
     assert_eq!(store.event(event_id(1)).await.unwrap().unwrap().consumers, [consumer(7)]);
     assert_eq!(store.payloads(vec![(event_id(1), consumer(7))]).await.unwrap().len(), 1);
-    assert_eq!(store.deliveries(everything()).await.unwrap(), []);
+    assert_eq!(store.deliveries(everything()).await.unwrap().deliveries, []);
     assert_eq!(store.endpoints_with_work().await.unwrap(), []);
 }
 
@@ -76,7 +86,7 @@ pub async fn a_repetition_is_answered_with_the_first_event(subject: impl Subject
         assert_eq!(store.accept(keyed(number)).await.unwrap(), Accepted::Replayed(event_id(1)));
         assert_eq!(store.event(event_id(number)).await.unwrap(), None);
     }
-    assert_eq!(store.deliveries(everything()).await.unwrap().len(), 1);
+    assert_eq!(store.deliveries(everything()).await.unwrap().deliveries.len(), 1);
     assert_eq!(store.backlog().await.unwrap().live, 1);
 }
 
@@ -117,7 +127,7 @@ pub async fn a_stored_event_can_be_redelivered(subject: impl Subject) {
     store.accept(new_event(1, at(0), vec![new_delivery(1, 1, at(0))])).await.unwrap();
     let refused = Outcome::Final(DeliveryState::Refused);
     store.settle(settlement(live(1, 1, 1, at(0), 0), refused, at(1))).await.unwrap();
-    store.redeliver(new_delivery(2, 1, at(7)), event_id(1)).await.unwrap();
+    store.redeliver(vec![(new_delivery(2, 1, at(7)), event_id(1))], vec![]).await.unwrap();
 
     assert_eq!(store.delivery(delivery_id(1)).await.unwrap().unwrap().state, DeliveryState::Refused);
     let second = store.delivery(delivery_id(2)).await.unwrap().unwrap();
@@ -132,8 +142,40 @@ pub async fn a_stored_event_can_be_redelivered(subject: impl Subject) {
 /// There is nothing to deliver, so there is no delivery either.
 pub async fn an_unknown_event_cannot_be_redelivered(subject: impl Subject) {
     let store = subject.store();
-    let refused = store.redeliver(new_delivery(1, 1, at(0)), event_id(9)).await;
+    let refused = store.redeliver(vec![(new_delivery(1, 1, at(0)), event_id(9))], vec![]).await;
     assert!(matches!(refused, Err(StoreError::NotFound { what: "event" })), "{refused:?}");
     assert_eq!(store.delivery(delivery_id(1)).await.unwrap(), None);
     assert_eq!(store.backlog().await.unwrap(), Backlog::default());
+}
+
+/// Deliveries and what else changes with them are written together, in the order of nothing.
+pub async fn redeliveries_and_their_changes_are_one_write(subject: impl Subject) {
+    let store = subject.store();
+    let change = |id: &str| {
+        RecordChange::Put(Record {
+            kind: RecordKind::Recovery,
+            id: id.to_owned(),
+            consumer: None,
+            sealed: vec![1],
+        })
+    };
+    store.accept(new_event(1, at(0), vec![new_delivery(1, 1, at(0))])).await.unwrap();
+    store.accept(new_event(2, at(0), vec![new_delivery(2, 2, at(0))])).await.unwrap();
+    let both = vec![(new_delivery(3, 1, at(7)), event_id(1)), (new_delivery(4, 2, at(8)), event_id(2))];
+    store.redeliver(both, vec![change("done")]).await.unwrap();
+    assert_eq!(store.backlog().await.unwrap().live, 4);
+
+    let one_unknown =
+        vec![(new_delivery(5, 1, at(7)), event_id(1)), (new_delivery(6, 2, at(8)), event_id(9))];
+    let refused = store.redeliver(one_unknown, vec![change("undone")]).await;
+    assert!(matches!(refused, Err(StoreError::NotFound { what: "event" })), "{refused:?}");
+    assert_eq!(store.backlog().await.unwrap().live, 4);
+    assert_eq!(store.delivery(delivery_id(5)).await.unwrap(), None);
+    let records = store.records().await.unwrap();
+    assert_eq!(
+        records.iter().map(|record| (record.kind, record.id.as_str())).collect::<Vec<_>>(),
+        [(RecordKind::Recovery, "done")]
+    );
+    store.redeliver(vec![], vec![change("alone")]).await.unwrap();
+    assert_eq!(store.records().await.unwrap().len(), 2);
 }

@@ -42,6 +42,7 @@ pub fn new_delivery(number: u32, endpoint: u32, due_at: Timestamp) -> NewDeliver
         endpoint: endpoint_id(endpoint),
         consumer: owner_of(endpoint),
         due_at,
+        expires_at: None,
     }
 }
 
@@ -58,6 +59,7 @@ pub fn new_event(number: u32, accepted_at: Timestamp, deliveries: Vec<NewDeliver
     NewEvent {
         id: event_id(number),
         accepted_at,
+        expires_at: None,
         event_type: format!("order.kind{}", number % 4),
         sealed: format!("payload of {number}").into_bytes(),
         wrapped_keys: consumers.into_iter().map(wrap).collect(),
@@ -80,6 +82,7 @@ pub fn live(number: u32, event: u32, endpoint: u32, due_at: Timestamp, attempts_
         consumer: owner_of(endpoint),
         due_at,
         attempts_made,
+        expires_at: None,
     }
 }
 
@@ -96,6 +99,7 @@ pub fn attempt(number: u32, started_at: Timestamp, next_at: Option<Timestamp>) -
         encryption_kid: full.then(|| "recipient".to_owned()),
         excerpt: if full { b"ciphertext".to_vec() } else { Vec::new() },
         next_at,
+        clock_skew_seconds: full.then_some(-90),
     }
 }
 

@@ -124,7 +124,7 @@ async fn image(store: &dyn Store) -> String {
         (
             store.records().await.unwrap(),
             store.event(event_id(1)).await.unwrap(),
-            store.deliveries(everything()).await.unwrap(),
+            store.deliveries(everything()).await.unwrap().deliveries,
             store.attempts(delivery_id(1)).await.unwrap(),
             store.attempts(delivery_id(101)).await.unwrap(),
             store.backlog().await.unwrap(),

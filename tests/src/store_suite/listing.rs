@@ -1,7 +1,7 @@
 //! Properties of what people ask: `deliveries`, `delivery`, `attempts`, `event`.
 
 use waxseal_sender::model::delivery::{Attempt, Delivery, DeliveryState, LiveDelivery};
-use waxseal_sender::store::{DeliveryFilter, Outcome, Settlement, Store};
+use waxseal_sender::store::{DeliveryFilter, DeliveryPage, Order, Outcome, Settlement, Store};
 
 use super::Subject;
 use super::fixture::{
@@ -19,7 +19,7 @@ const STATES: [DeliveryState; 7] = [
     DeliveryState::Cancelled,
 ];
 
-/// Every combination of the four filters, compared with filtering by hand.
+/// Every combination of the filters, compared with filtering by hand.
 pub async fn every_filter_finds_what_matches(subject: impl Subject) {
     let store = subject.store();
     let all = populated(store).await;
@@ -28,28 +28,33 @@ pub async fn every_filter_finds_what_matches(subject: impl Subject) {
         let by_hand: Vec<Delivery> =
             all.iter().filter(|delivery| matches(&filter, delivery)).cloned().collect();
         matched += usize::from(!by_hand.is_empty());
-        assert_eq!(store.deliveries(filter.clone()).await.unwrap(), by_hand, "{filter:?}");
+        let page = |deliveries| DeliveryPage { deliveries, reached: None };
+        let oldest_first = DeliveryFilter { order: Order::OldestFirst, ..filter.clone() };
+        let reversed = by_hand.iter().rev().cloned().collect();
+        assert_eq!(store.deliveries(oldest_first).await.unwrap(), page(reversed), "{filter:?}");
+        assert_eq!(store.deliveries(filter.clone()).await.unwrap(), page(by_hand), "{filter:?}");
         let nothing = DeliveryFilter { limit: 0, ..filter };
-        assert_eq!(store.deliveries(nothing).await.unwrap(), []);
+        assert_eq!(store.deliveries(nothing).await.unwrap().deliveries, []);
     }
-    assert!(matched > 40, "only {matched} filters found anything");
+    assert!(matched > 200, "only {matched} filters found anything");
 }
 
 /// Pages of any size, each going on after the last delivery of the one before, make the whole list.
 pub async fn every_filter_can_be_paged(subject: impl Subject) {
     let store = subject.store();
     populated(store).await;
-    for filter in filters() {
-        let whole = store.deliveries(filter.clone()).await.unwrap();
+    for (filter, order) in
+        filters().into_iter().zip([Order::NewestFirst, Order::OldestFirst].into_iter().cycle())
+    {
+        let filter = DeliveryFilter { order, ..filter };
+        let whole = store.deliveries(filter.clone()).await.unwrap().deliveries;
         for limit in [1, 3] {
             let mut paged: Vec<Delivery> = Vec::new();
+            let mut rest = DeliveryFilter { limit, ..filter.clone() };
             loop {
-                let before = paged.last().map(|delivery| delivery.id);
-                let page =
-                    store.deliveries(DeliveryFilter { before, limit, ..filter.clone() }).await.unwrap();
-                if page.is_empty() {
-                    break;
-                }
+                let page = store.deliveries(rest.clone()).await.unwrap().deliveries;
+                let Some(last) = page.last() else { break };
+                rest = rest.behind(last.id);
                 assert!(page.len() <= usize::try_from(limit).unwrap());
                 paged.extend(page);
             }
@@ -82,7 +87,7 @@ pub async fn what_is_unknown_is_not_found(subject: impl Subject) {
     assert_eq!(store.delivery(delivery_id(1)).await.unwrap(), None);
     assert_eq!(store.attempts(delivery_id(1)).await.unwrap(), []);
     let filter = DeliveryFilter { endpoint: Some(endpoint_id(1)), ..everything() };
-    assert_eq!(store.deliveries(filter).await.unwrap(), []);
+    assert_eq!(store.deliveries(filter).await.unwrap(), DeliveryPage::default());
     assert_eq!(store.cancel(vec![endpoint_id(1)], at(0)).await.unwrap(), 0);
 }
 
@@ -104,8 +109,8 @@ async fn populated(store: &dyn Store) -> Vec<Delivery> {
         }
     }
     // Newer than all, of an old event.
-    store.redeliver(new_delivery(90, 2, at(3)), event_id(3)).await.unwrap();
-    let all = store.deliveries(everything()).await.unwrap();
+    store.redeliver(vec![(new_delivery(90, 2, at(3)), event_id(3))], vec![]).await.unwrap();
+    let all = store.deliveries(everything()).await.unwrap().deliveries;
     assert_eq!(all.len(), 73);
     assert!(all.is_sorted_by(|newer, older| newer.id > older.id));
     all
@@ -117,8 +122,10 @@ fn filters() -> Vec<DeliveryFilter> {
         for endpoint in [None, Some(endpoint_id(2)), Some(endpoint_id(4)), Some(endpoint_id(99))] {
             for consumer in [None, Some(consumer(2)), Some(consumer(1)), Some(consumer(9))] {
                 for state in STATES.into_iter().map(Some).chain([None]) {
+                    let states = state.into_iter().collect();
                     let consumer = consumer.clone();
-                    filters.push(DeliveryFilter { event, endpoint, consumer, state, ..everything() });
+                    let filter = DeliveryFilter { event, endpoint, consumer, states, ..everything() };
+                    narrowed(filter, &mut filters);
                 }
             }
         }
@@ -126,9 +133,31 @@ fn filters() -> Vec<DeliveryFilter> {
     filters
 }
 
+/// The filter, and some that ask for a little less.
+fn narrowed(filter: DeliveryFilter, filters: &mut Vec<DeliveryFilter>) {
+    let event_types = vec!["order.kind3".to_owned(), "order.kind1".to_owned()];
+    filters.push(DeliveryFilter { event_types, ..filter.clone() });
+    let (after, before) = (Some(delivery_id(20)), Some(delivery_id(60)));
+    filters.push(DeliveryFilter { after, before, ..filter.clone() });
+    if let [one] = filter.states[..] {
+        let states = vec![one, DeliveryState::Refused, DeliveryState::Pending];
+        filters.push(DeliveryFilter { states, before, ..filter.clone() });
+    }
+    filters.push(filter);
+}
+
 fn matches(filter: &DeliveryFilter, delivery: &Delivery) -> bool {
     filter.event.is_none_or(|event| event == delivery.event)
         && filter.endpoint.is_none_or(|endpoint| endpoint == delivery.endpoint)
         && filter.consumer.as_ref().is_none_or(|consumer| *consumer == delivery.consumer)
-        && filter.state.is_none_or(|state| state == delivery.state)
+        && (filter.states.is_empty() || filter.states.contains(&delivery.state))
+        && filter.after.is_none_or(|after| delivery.id > after)
+        && filter.before.is_none_or(|before| delivery.id < before)
+        && (filter.event_types.is_empty() || filter.event_types.contains(&type_of(delivery)))
+}
+
+/// The type that the fixture gave to the event.
+fn type_of(delivery: &Delivery) -> String {
+    let number = u32::from_be_bytes(delivery.event.as_bytes()[12..].try_into().unwrap());
+    new_event(number, at(0), vec![]).event_type
 }

@@ -36,6 +36,7 @@ macro_rules! store_suite {
             a_key_is_forgotten_when_it_expires
             a_stored_event_can_be_redelivered
             an_unknown_event_cannot_be_redelivered
+            redeliveries_and_their_changes_are_one_write
         });
         $crate::store_suite!(@ $subject: scheduling {
             due_deliveries_come_in_order_and_in_pages
@@ -44,6 +45,7 @@ macro_rules! store_suite {
             endpoints_with_work_are_found_with_their_next_due_time
             a_long_backlog_is_one_endpoint_with_work
             the_backlog_is_counted
+            what_has_run_out_is_found_and_nothing_else
         });
         $crate::store_suite!(@ $subject: settling {
             a_final_settlement_ends_the_delivery

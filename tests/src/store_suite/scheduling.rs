@@ -1,10 +1,12 @@
 //! Properties of what the engine schedules by: `due`, `endpoints_with_work`, `backlog`.
 
-use waxseal_sender::model::delivery::DeliveryState;
-use waxseal_sender::store::{Backlog, DuePosition, EndpointWork, Outcome};
+use waxseal_sender::model::delivery::{DeliveryState, LiveDelivery};
+use waxseal_sender::store::{Backlog, DuePosition, EndpointWork, NewDelivery, NewEvent, Outcome};
 
 use super::Subject;
-use super::fixture::{at, delivery_id, endpoint_id, live, new_delivery, new_event, owner_of, settlement};
+use super::fixture::{
+    at, delivery_id, endpoint_id, event_id, live, new_delivery, new_event, owner_of, settlement,
+};
 
 /// The order is `(due_at, id)` and a page goes on exactly after the position of the one before.
 pub async fn due_deliveries_come_in_order_and_in_pages(subject: impl Subject) {
@@ -134,4 +136,48 @@ pub async fn the_backlog_is_counted(mut subject: impl Subject) {
     store.settle(settlement(live(1, 1, 1, at(30), 0), delivered, at(31))).await.unwrap();
     subject.reopen().await;
     assert_eq!(subject.store().backlog().await.unwrap(), Backlog { live: 1, oldest_due: Some(at(40)) });
+}
+
+/// Live deliveries whose time has come, whatever they wait for; not those that ended, nor those that have more time.
+pub async fn what_has_run_out_is_found_and_nothing_else(mut subject: impl Subject) {
+    let store = subject.store();
+    let expiring = |number, endpoint, expires_at| NewDelivery {
+        expires_at: Some(at(expires_at)),
+        ..new_delivery(number, endpoint, at(5))
+    };
+    let deliveries = vec![
+        expiring(1, 1, 30),
+        expiring(2, 1, 20),
+        expiring(3, 2, 10),
+        new_delivery(4, 2, at(5)),
+        expiring(5, 3, 15),
+    ];
+    let event = NewEvent { expires_at: Some(at(10)), ..new_event(1, at(0), deliveries) };
+    store.accept(event).await.unwrap();
+    assert_eq!(store.event(event_id(1)).await.unwrap().unwrap().expires_at, Some(at(10)));
+    assert_eq!(store.expired(at(9), 99).await.unwrap(), []);
+    let known = |number, endpoint, expires_at| LiveDelivery {
+        expires_at: Some(at(expires_at)),
+        ..live(number, 1, endpoint, at(5), 0)
+    };
+    assert_eq!(store.expired(at(10), 99).await.unwrap(), [known(3, 2, 10)]);
+    assert_eq!(store.expired(at(20), 2).await.unwrap(), [known(3, 2, 10), known(5, 3, 15)]);
+
+    // An attempt that failed keeps the time; the end of a delivery makes it nobody's.
+    let again = Outcome::Again { due_at: at(9_000) };
+    store.settle(settlement(known(2, 1, 20), again, at(6))).await.unwrap();
+    let delivered = Outcome::Final(DeliveryState::Delivered);
+    store.settle(settlement(known(3, 2, 10), delivered, at(6))).await.unwrap();
+    subject.reopen().await;
+    let store = subject.store();
+    let tried = LiveDelivery { due_at: at(9_000), attempts_made: 1, ..known(2, 1, 20) };
+    let all = [known(5, 3, 15), tried.clone(), known(1, 1, 30)];
+    assert_eq!(store.expired(at(9_000), 99).await.unwrap(), all);
+    assert_eq!(store.due(endpoint_id(1), None, at(9_000), 9).await.unwrap(), [known(1, 1, 30), tried]);
+    let (live, ended) = (
+        store.delivery(delivery_id(1)).await.unwrap().unwrap(),
+        store.delivery(delivery_id(3)).await.unwrap().unwrap(),
+    );
+    assert_eq!((live.expires_at, live.ended_at), (Some(at(30)), None));
+    assert_eq!((ended.expires_at, ended.ended_at), (None, Some(at(6))));
 }

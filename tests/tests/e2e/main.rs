@@ -2,6 +2,7 @@
 
 mod auth;
 mod crash;
+mod delivery;
 mod isolation;
 mod keys;
 mod listen;

@@ -15,7 +15,8 @@ pub(crate) fn waxseal(folder: &SenderFolder, input: &str, arguments: &[&str]) ->
     stdout
 }
 
-fn run(folder: &SenderFolder, input: &str, arguments: &[&str]) -> (i32, String, String) {
+/// As [`waxseal`]; returns its status and what it wrote to both outputs, whatever the status is.
+pub(crate) fn run(folder: &SenderFolder, input: &str, arguments: &[&str]) -> (i32, String, String) {
     let mut child = Command::new(program("waxseal"))
         .args(arguments)
         .env("WAXSEAL_URL", &folder.origin)

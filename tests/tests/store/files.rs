@@ -5,9 +5,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use waxseal_sender::model::delivery::DeliveryState;
 use waxseal_sender::store::sqlite::SqliteStore;
-use waxseal_sender::store::{Catalog, DataKeyRecord, KeyRecords, Outbox, StoreError};
-use waxseal_tests::store_suite::fixture::{at, consumer, event_id, new_event};
+use waxseal_sender::store::{Catalog, DataKeyRecord, KeyRecords, NewDelivery, Outbox, StoreError};
+use waxseal_tests::store_suite::fixture::{
+    at, consumer, delivery_id, endpoint_id, event_id, new_delivery, new_event,
+};
 
 use crate::subject;
 
@@ -89,10 +92,68 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     database.pragma_update(None, "user_version", 77).unwrap();
     drop(database);
     let refused = SqliteStore::open(&subject.path).unwrap_err();
-    assert!(matches!(refused, StoreError::NewerSchema { found: 77, known: 1 }), "{refused:?}");
+    assert!(matches!(refused, StoreError::NewerSchema { found: 77, known: 2 }), "{refused:?}");
     let database = rusqlite::Connection::open(&subject.path).unwrap();
     let version: u32 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     assert_eq!(version, 77);
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_version_is_brought_up_to_date_with_what_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let database = rusqlite::Connection::open(&path).unwrap();
+    database.execute_batch(include_str!("../../../sender/src/store/sqlite/schema/0001_init.sql")).unwrap();
+    let (event, endpoint) = (event_id(1), endpoint_id(1));
+    let (live, ended) = (delivery_id(1), delivery_id(2));
+    database
+        .execute_batch(
+            "PRAGMA user_version = 1;
+             INSERT INTO routes VALUES (1, randomblob(16), 'consumer-1');",
+        )
+        .unwrap();
+    database.execute("UPDATE routes SET endpoint = ?1", [endpoint.as_bytes()]).unwrap();
+    database
+        .execute(
+            "INSERT INTO events VALUES (1, ?1, 1800000000000, 'order.created', x'5A')",
+            [event.as_bytes()],
+        )
+        .unwrap();
+    database.execute("INSERT INTO event_keys VALUES (?1, 'consumer-1', x'A5')", [event.as_bytes()]).unwrap();
+    for delivery in [live, ended] {
+        database
+            .execute("INSERT INTO deliveries VALUES (?1, ?2, 1)", [delivery.as_bytes(), event.as_bytes()])
+            .unwrap();
+    }
+    database
+        .execute(
+            "INSERT INTO delivery_live VALUES (1, 1800000000005, ?1, ?2, 3)",
+            [live.as_bytes(), event.as_bytes()],
+        )
+        .unwrap();
+    database
+        .execute(
+            "INSERT INTO attempts (delivery, number, route, state, recorded_at) VALUES (?1, 0, 1, 5, 1800000000009)",
+            [ended.as_bytes()],
+        )
+        .unwrap();
+    drop(database);
+
+    let store = SqliteStore::open(&path).unwrap();
+    let summary = store.event(event).await.unwrap().unwrap();
+    assert_eq!((summary.expires_at, summary.consumers), (None, vec![consumer(1)]));
+    let due = store.due(endpoint, None, at(5), 9).await.unwrap();
+    assert_eq!(
+        due.iter().map(|live| (live.id, live.attempts_made, live.expires_at)).collect::<Vec<_>>(),
+        [(live, 3, None)]
+    );
+    let ended = store.delivery(ended).await.unwrap().unwrap();
+    assert_eq!((ended.state, ended.ended_at), (DeliveryState::Cancelled, Some(at(9))));
+    let expiring = NewDelivery { expires_at: Some(at(7)), ..new_delivery(3, 1, at(0)) };
+    store.accept(new_event(2, at(0), vec![expiring])).await.unwrap();
+    store.close().await;
+    let store = SqliteStore::open(&path).unwrap();
+    assert_eq!(store.expired(at(7), 9).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use waxseal_sender::model::delivery::{DeliveryState, LiveDelivery};
 use waxseal_sender::store::{
-    DataKeyRecord, DeliveryFilter, DuePosition, NewEvent, Outcome, Record, RecordChange, RecordKind,
-    Settlement, Store,
+    DataKeyRecord, DeliveryFilter, DuePosition, NewDelivery, NewEvent, Order, Outcome, Record, RecordChange,
+    RecordKind, Settlement, Store,
 };
 use waxseal_tests::store_model::StoreModel;
 use waxseal_tests::store_suite::Subject;
@@ -20,15 +20,16 @@ use crate::subject;
 /// One step. Numbers are small, so that steps meet.
 #[derive(Clone, Debug)]
 enum Step {
-    Accept { endpoints: Vec<u32>, due: i64, key: Option<(u8, u8)> },
+    Accept { endpoints: Vec<u32>, due: i64, expiry: Option<i64>, key: Option<(u8, u8)> },
     Settle { pick: usize, attempts_off: bool, tried: bool, outcome: Outcome, with_change: bool },
-    Redeliver { event: u32, endpoint: u32, due: i64 },
+    Redeliver { events: Vec<u32>, endpoint: u32, due: i64 },
     Cancel { endpoints: Vec<u32> },
     Change { id: u8, remove: bool },
     SaveRing { expected: u64 },
     KeepKey { owner: u32 },
     DestroyKey { owner: u32 },
     Due { endpoint: u32, until: i64, after: Option<(i64, u32)>, limit: u32 },
+    Expired,
     List { filter: DeliveryFilter },
     Reopen,
 }
@@ -73,10 +74,10 @@ struct Walker {
 impl Walker {
     async fn take(&mut self, store: &dyn Store, step: &Step, now: i64) -> String {
         match step.clone() {
-            Step::Accept { endpoints, due, key } => {
+            Step::Accept { endpoints, due, expiry, key } => {
                 let event = NewEvent {
                     idempotency: key.map(|(key, content)| idempotency(key, content, at(now + 20))),
-                    ..self.event(&endpoints, due, now)
+                    ..self.event(&endpoints, due, expiry, now)
                 };
                 format!("{:?}", store.accept(event).await.unwrap())
             }
@@ -92,12 +93,14 @@ impl Walker {
                 }
                 format!("{settled:?}")
             }
-            Step::Redeliver { event, endpoint, due } => {
-                let delivery = new_delivery(self.name_delivery(event, endpoint, due), endpoint, at(due));
-                format!(
-                    "{:?}",
-                    store.redeliver(delivery, event_id(event)).await.map_err(|error| error.code())
-                )
+            Step::Redeliver { events, endpoint, due } => {
+                let deliveries = events.into_iter().map(|event| {
+                    let delivery = new_delivery(self.name_delivery(event, endpoint, due), endpoint, at(due));
+                    (delivery, event_id(event))
+                });
+                let deliveries = deliveries.collect();
+                let made = store.redeliver(deliveries, vec![change(2, false, now)]).await;
+                format!("{:?}", made.map_err(|error| error.code()))
             }
             Step::Cancel { endpoints } => {
                 let endpoints = endpoints.into_iter().map(endpoint_id).collect();
@@ -126,18 +129,27 @@ impl Walker {
                 format!("{due:?} {:?}", store.in_order(endpoint, after_id, limit).await.unwrap())
             }
             Step::List { filter } => format!("{:?}", store.deliveries(filter).await.unwrap()),
+            Step::Expired => {
+                // Those that run out at the same time have no order among each other.
+                let mut expired = store.expired(at(now), 1_000).await.unwrap();
+                expired.sort_by_key(|live| (live.expires_at, live.id));
+                format!("{expired:?}")
+            }
             Step::Reopen => image(store, self).await,
         }
     }
 
-    fn event(&mut self, endpoints: &[u32], due: i64, now: i64) -> NewEvent {
+    fn event(&mut self, endpoints: &[u32], due: i64, expiry: Option<i64>, now: i64) -> NewEvent {
         let event = self.events;
         self.events += 1;
         let deliveries = endpoints
             .iter()
-            .map(|endpoint| new_delivery(self.name_delivery(event, *endpoint, due), *endpoint, at(due)))
+            .map(|endpoint| NewDelivery {
+                expires_at: expiry.map(at),
+                ..new_delivery(self.name_delivery(event, *endpoint, due), *endpoint, at(due))
+            })
             .collect();
-        new_event(event, at(now), deliveries)
+        NewEvent { expires_at: expiry.map(at), ..new_event(event, at(now), deliveries) }
     }
 
     fn name_delivery(&mut self, event: u32, endpoint: u32, due: i64) -> u32 {
@@ -175,7 +187,7 @@ async fn image(store: &dyn Store, walker: &Walker) -> String {
     let mut keys = store.data_keys().await.unwrap();
     keys.sort_by(|a, b| a.consumer.cmp(&b.consumer));
     let everything = DeliveryFilter { limit: 10_000, ..DeliveryFilter::default() };
-    let deliveries = store.deliveries(everything).await.unwrap();
+    let deliveries = store.deliveries(everything).await.unwrap().deliveries;
     let mut text = format!("{records:#?}{work:#?}{keys:#?}{deliveries:#?}");
     text += &format!("{:?}{:?}", store.ring().await.unwrap(), store.backlog().await.unwrap());
     for delivery in &deliveries {
@@ -202,14 +214,15 @@ fn change(id: u8, remove: bool, now: i64) -> RecordChange {
 fn step() -> impl Strategy<Value = Step> {
     let due = 0..60_i64;
     prop_oneof![
-        6 => (vec(0..5_u32, 0..4), due.clone(), proptest::option::of((0..3_u8, 0..2_u8)))
-            .prop_map(|(endpoints, due, key)| Step::Accept { endpoints, due, key }),
+        6 => (vec(0..5_u32, 0..4), due.clone(), proptest::option::of(0..90_i64), proptest::option::of((0..3_u8, 0..2_u8)))
+            .prop_map(|(endpoints, due, expiry, key)| Step::Accept { endpoints, due, expiry, key }),
+        2 => Just(Step::Expired),
         10 => (any::<usize>(), proptest::bool::weighted(0.1), any::<bool>(), outcome(), proptest::bool::weighted(0.2))
             .prop_map(|(pick, attempts_off, tried, outcome, with_change)| Step::Settle {
                 pick, attempts_off, tried, outcome, with_change
             }),
-        1 => (0..9_u32, 0..5_u32, due.clone())
-            .prop_map(|(event, endpoint, due)| Step::Redeliver { event, endpoint, due }),
+        1 => (vec(0..9_u32, 0..3), 0..5_u32, due.clone())
+            .prop_map(|(events, endpoint, due)| Step::Redeliver { events, endpoint, due }),
         1 => vec(0..5_u32, 0..3).prop_map(|endpoints| Step::Cancel { endpoints }),
         1 => (0..3_u8, any::<bool>()).prop_map(|(id, remove)| Step::Change { id, remove }),
         1 => (0..4_u64).prop_map(|expected| Step::SaveRing { expected }),
@@ -232,15 +245,20 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 fn filter() -> impl Strategy<Value = DeliveryFilter> {
     use proptest::option::of;
     let states = [&FINAL[..], &[DeliveryState::Pending, DeliveryState::Retrying]].concat();
-    (of(0..9_u32), of(0..6_u32), of(0..4_u32), of(proptest::sample::select(states)), of(0..30_u32), 0..9_u32)
-        .prop_map(|(event, endpoint, owner, state, before, limit)| DeliveryFilter {
-            event: event.map(event_id),
-            endpoint: endpoint.map(endpoint_id),
-            consumer: owner.map(consumer),
-            state,
-            before: before.map(delivery_id),
-            limit,
-        })
+    let who = (of(0..9_u32), of(0..6_u32), of(0..4_u32));
+    let what = (vec(proptest::sample::select(states), 0..3), of(0..4_u32));
+    let place = (of(0..30_u32), of(0..30_u32), any::<bool>(), 0..9_u32);
+    (who, what, place).prop_map(|(who, what, (after, before, oldest, limit))| DeliveryFilter {
+        event: who.0.map(event_id),
+        endpoint: who.1.map(endpoint_id),
+        consumer: who.2.map(consumer),
+        states: what.0,
+        event_types: what.1.map(|kind| format!("order.kind{kind}")).into_iter().collect(),
+        after: after.map(delivery_id),
+        before: before.map(delivery_id),
+        order: if oldest { Order::OldestFirst } else { Order::NewestFirst },
+        limit,
+    })
 }
 
 const FINAL: [DeliveryState; 5] = [

@@ -17,7 +17,7 @@ fn seen(sign: Sign, kind: Kind, at: Timestamp) -> Observation {
 }
 
 fn status(status: u16) -> Sign {
-    Sign::of(&Ok(Answer::of_status(status)))
+    Sign::of(&Ok(Answer::of_status(status)), Acceptance::AnySuccess)
 }
 
 #[test]
@@ -31,8 +31,10 @@ fn what_counts_against_an_endpoint_is_what_concerns_all_of_its_events() {
     for code in [302, 401, 403, 404, 405, 408, 429, 500, 502, 503, 504, 101] {
         assert_eq!(status(code), Sign::Failed, "{code}");
     }
-    assert_eq!(Sign::of(&Err(PostError::Timeout)), Sign::Failed);
-    let err = |err: &str| Sign::of(&Ok(Answer { err: Some(err.to_owned()), ..Answer::of_status(400) }));
+    assert_eq!(Sign::of(&Err(PostError::Timeout), Acceptance::AnySuccess), Sign::Failed);
+    let err = |err: &str| {
+        Sign::of(&Ok(Answer { err: Some(err.to_owned()), ..Answer::of_status(400) }), Acceptance::AnySuccess)
+    };
     assert_eq!(err("invalid_request"), Sign::Answered);
     assert_eq!(err("invalid_key"), Sign::Answered);
     assert_eq!(err("authentication_failed"), Sign::Failed);
@@ -132,7 +134,7 @@ fn a_rest_is_granted_up_to_the_longest_and_only_where_it_means_the_endpoint() {
         |status, retry_after| Ok(Answer { retry_after: Some(retry_after), ..Answer::of_status(status) });
     let rest = |report: &Result<Answer, PostError>| {
         let mut health = Health::default();
-        let seen = Observation::of(report, Duration::ZERO, Kind::Regular, 0.5, NOW);
+        let seen = Observation::of(report, Acceptance::AnySuccess, Duration::ZERO, Kind::Regular, 0.5, NOW);
         health.observe(&seen, &policy(), None);
         health.rests_until
     };

@@ -54,8 +54,9 @@ impl Lane {
         &mut self,
         now: Timestamp,
         limits: &Limits,
+        room: &Room,
     ) -> Option<DuePosition> {
-        let after = self.low.filter(|_| self.wants_reading(now, limits))?;
+        let after = self.low.filter(|_| self.wants_reading(now, limits, room))?;
         self.reading = Reading::Running { ended: HashSet::new(), floor: None };
         Some(after)
     }
@@ -102,7 +103,9 @@ impl Lane {
     }
 
     /// Whether there is something due in the store that memory should hold.
-    pub(in crate::engine) fn wants_reading(&self, now: Timestamp, limits: &Limits) -> bool {
+    pub(in crate::engine) fn wants_reading(&self, now: Timestamp, limits: &Limits, room: &Room) -> bool {
+        // What would not be kept is not worth reading.
+        let few = limits.read.min(limits.most_of_lane(room)) / 2;
         let first_is_later = |low| self.waiting.first_key_value().is_none_or(|(first, _)| low < *first);
         self.held.is_none()
             && match self.reading {
@@ -110,8 +113,8 @@ impl Lane {
                 Reading::Running { .. } => false,
                 Reading::Failed { again_at } => again_at <= now,
             }
-            && self.low.is_some_and(|low| {
-                low.due_at <= now && (self.waiting.len() <= limits.read / 2 || first_is_later(low))
-            })
+            && self
+                .low
+                .is_some_and(|low| low.due_at <= now && (self.waiting.len() <= few || first_is_later(low)))
     }
 }

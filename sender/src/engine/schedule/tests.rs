@@ -48,6 +48,7 @@ fn step() -> impl Strategy<Value = Step> {
         7 => (which(), prop::bool::weighted(0.1)).prop_map(|(which, fails)| Step::Read { which, fails }),
         1 => endpoint().prop_map(|endpoint| Step::Hold { endpoint }),
         2 => endpoint().prop_map(|endpoint| Step::Release { endpoint }),
+        2 => (endpoint(), which()).prop_map(|(endpoint, which)| Step::Withdraw { endpoint, which }),
         1 => Just(Step::LookAtStore),
         1 => Just(Step::Discover),
         1 => Just(Step::Doubtful),

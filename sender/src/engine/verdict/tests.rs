@@ -77,7 +77,7 @@ fn every_row_of_the_table() {
     ];
     for (report, verdict, code) in table {
         assert_eq!(judged(&report, &first(), EVEN), verdict, "{report:?}");
-        assert_eq!(result_code(&report), code, "{report:?}");
+        assert_eq!(result_code(&report, Acceptance::AnySuccess), code, "{report:?}");
     }
 }
 
@@ -89,7 +89,7 @@ fn err_is_matched_before_the_status() {
 
 #[test]
 fn only_an_invalid_key_asks_for_another_key() {
-    let asks = |report| Reason::of(&report).is_some_and(Reason::asks_for_other_key);
+    let asks = |report| Reason::of(&report, Acceptance::AnySuccess).is_some_and(Reason::asks_for_other_key);
     assert!(asks(with_err("invalid_key")));
     assert!(!asks(with_err("invalid_request")));
     assert!(!asks(answered(400)));
@@ -175,4 +175,47 @@ fn a_policy_of_no_schedule_makes_one_attempt() {
         judge(&answered(410), &first(), &policy, NOW, EVEN),
         Verdict::PauseEndpoint { reason: PauseReason::Gone, at: NOW }
     );
+}
+
+#[test]
+fn an_endpoint_that_proved_itself_must_answer_exactly_202() {
+    let strict = |attempts_made| History { attempts_made, acceptance: Acceptance::Exactly202, ..first() };
+    assert_eq!(judged(&answered(202), &strict(0), EVEN), Verdict::Delivered);
+    for status in [200, 201, 203, 204, 206, 299] {
+        let report = answered(status);
+        assert_eq!(judged(&report, &strict(0), EVEN), again(Reason::NotTaken), "{status}");
+        assert_eq!(judged(&report, &strict(10), EVEN), Verdict::Exhausted { reason: Reason::NotTaken });
+        assert_eq!(result_code(&report, Acceptance::Exactly202), "answer.not_taken");
+    }
+    // What is no success is judged as for anyone.
+    assert_eq!(judged(&answered(410), &strict(0), EVEN), paused(PauseReason::Gone));
+    assert_eq!(judged(&answered(413), &strict(0), EVEN), Verdict::Refused { reason: Reason::TooLarge });
+}
+
+#[test]
+fn what_pauses_an_endpoint_does_not_end_its_delivery_whatever_the_schedule_says() {
+    let last = History { attempts_made: u32::MAX, expires_at: Some(after(1)), ..first() };
+    for report in [answered(410), with_err("invalid_issuer"), with_err("invalid_audience")] {
+        assert!(matches!(judged(&report, &last, EVEN), Verdict::PauseEndpoint { .. }), "{report:?}");
+    }
+}
+
+#[test]
+fn no_answer_but_too_large_and_no_wish_to_wait_ends_a_delivery_at_once() {
+    for status in 100..=699 {
+        for err in [None, Some("invalid_request"), Some("invalid_key"), Some("access_denied")] {
+            let report = Ok(Answer {
+                err: err.map(str::to_owned),
+                retry_after: Some(RetryAfter::In(Duration::from_secs(u64::MAX))),
+                ..Answer::of_status(status)
+            });
+            match judged(&report, &first(), EVEN) {
+                Verdict::Refused { reason: Reason::TooLarge } => assert_eq!((status, err), (413, None)),
+                Verdict::Delivered => assert!((200..300).contains(&status) && err.is_none()),
+                Verdict::Retry { at, .. } => assert!(at <= after(86_400), "{status}"),
+                Verdict::PauseEndpoint { .. } => assert_eq!((status, err), (410, None)),
+                other => panic!("{status} {err:?}: {other:?}"),
+            }
+        }
+    }
 }

@@ -3,10 +3,11 @@
 use rusqlite::{OptionalExtension, params};
 use waxseal_keys::Timestamp;
 
+use super::catalog;
 use super::failure::Failure;
 use super::session::Session;
 use crate::id::EventId;
-use crate::store::{Accepted, Idempotency, NewDelivery, NewEvent};
+use crate::store::{Accepted, Idempotency, NewDelivery, NewEvent, RecordChange, StoreError};
 
 /// Keeps an event, its wrapped keys and its deliveries, unless its idempotency key says that it is here already.
 pub(super) fn accept(session: &mut Session, event: &NewEvent) -> Result<Accepted, Failure> {
@@ -17,12 +18,15 @@ pub(super) fn accept(session: &mut Session, event: &NewEvent) -> Result<Accepted
         remember(session, idempotency, event)?;
     }
     session
-        .prepare("INSERT INTO events (id, accepted_at, event_type, sealed) VALUES (?1, ?2, ?3, ?4)")?
+        .prepare(
+            "INSERT INTO events (id, accepted_at, event_type, sealed, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
         .execute(params![
             event.id.as_bytes(),
             event.accepted_at.as_millis(),
             event.event_type,
-            event.sealed
+            event.sealed,
+            event.expires_at.map(Timestamp::as_millis),
         ])?;
     for (consumer, wrapped) in &event.wrapped_keys {
         session
@@ -35,17 +39,20 @@ pub(super) fn accept(session: &mut Session, event: &NewEvent) -> Result<Accepted
     Ok(Accepted::New)
 }
 
-/// Adds a delivery of a stored event; says whether there is such an event.
+/// Adds deliveries of stored events. One of an unknown event fails, and with it the transaction.
 pub(super) fn redeliver(
     session: &mut Session,
-    delivery: &NewDelivery,
-    event: EventId,
-) -> Result<bool, Failure> {
-    let found = session.prepare("SELECT 1 FROM events WHERE id = ?1")?.exists([event.as_bytes()])?;
-    if found {
-        insert_delivery(session, delivery, event)?;
+    deliveries: &[(NewDelivery, EventId)],
+    changes: &[RecordChange],
+) -> Result<(), Failure> {
+    for (delivery, event) in deliveries {
+        let found = session.prepare("SELECT 1 FROM events WHERE id = ?1")?.exists([event.as_bytes()])?;
+        if !found {
+            return Err(Failure::Store(StoreError::NotFound { what: "event" }));
+        }
+        insert_delivery(session, delivery, *event)?;
     }
-    Ok(found)
+    catalog::change(session, changes)
 }
 
 fn insert_delivery(session: &mut Session, delivery: &NewDelivery, event: EventId) -> Result<(), Failure> {
@@ -57,9 +64,16 @@ fn insert_delivery(session: &mut Session, delivery: &NewDelivery, event: EventId
     ])?;
     session
         .prepare(
-            "INSERT INTO delivery_live (route, due_at, id, event, attempts_made) VALUES (?1, ?2, ?3, ?4, 0)",
+            "INSERT INTO delivery_live (route, due_at, id, event, attempts_made, expires_at)
+                 VALUES (?1, ?2, ?3, ?4, 0, ?5)",
         )?
-        .execute(params![route, delivery.due_at.as_millis(), delivery.id.as_bytes(), event.as_bytes()])?;
+        .execute(params![
+            route,
+            delivery.due_at.as_millis(),
+            delivery.id.as_bytes(),
+            event.as_bytes(),
+            delivery.expires_at.map(Timestamp::as_millis),
+        ])?;
     session.live_change += 1;
     Ok(())
 }

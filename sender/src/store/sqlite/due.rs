@@ -1,10 +1,10 @@
-//! What the engine reads: which endpoints have work, what is due, what is delivered.
+//! What the engine reads: which endpoints have work, what is due, what has run out, what is delivered.
 
 use rusqlite::{Connection, OptionalExtension, Rows, params};
 use waxseal_keys::Timestamp;
 
 use super::failure::Failure;
-use super::values::{consumer_id, delivery_id, endpoint_id, event_id, time};
+use super::values::{consumer_id, delivery_id, endpoint_id, event_id, optional_time, time};
 use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use crate::model::delivery::LiveDelivery;
 use crate::store::{DuePosition, EndpointWork, StoredPayload};
@@ -49,7 +49,7 @@ pub(super) fn due(
     let Some((route, consumer)) = route(connection, endpoint)? else { return Ok(Vec::new()) };
     let (after_due, after_id) = position(after);
     let mut statement = connection.prepare_cached(
-        "SELECT id, event, due_at, attempts_made FROM delivery_live
+        "SELECT id, event, due_at, attempts_made, expires_at FROM delivery_live
              WHERE route = ?1 AND (due_at, id) > (?2, ?3) AND due_at <= ?4 ORDER BY due_at, id LIMIT ?5",
     )?;
     live(statement.query(params![route, after_due, after_id, until.as_millis(), limit])?, endpoint, &consumer)
@@ -65,7 +65,7 @@ pub(super) fn in_order(
     let Some((route, consumer)) = route(connection, endpoint)? else { return Ok(Vec::new()) };
     let after = after.map_or([0; 16], |id| *id.as_bytes());
     let mut statement = connection.prepare_cached(
-        "SELECT id, event, due_at, attempts_made FROM delivery_live INDEXED BY delivery_live_by_id
+        "SELECT id, event, due_at, attempts_made, expires_at FROM delivery_live INDEXED BY delivery_live_by_id
              WHERE route = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
     )?;
     live(statement.query(params![route, after, limit])?, endpoint, &consumer)
@@ -93,6 +93,34 @@ fn live(
             consumer: consumer.clone(),
             due_at: time(row, 2)?,
             attempts_made: row.get(3)?,
+            expires_at: optional_time(row, 4)?,
+        });
+    }
+    Ok(found)
+}
+
+/// Live deliveries whose time ran out, those first that ran out first: a stretch of an index of their own.
+pub(super) fn expired(
+    connection: &Connection,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<LiveDelivery>, Failure> {
+    let mut statement = connection.prepare_cached(
+        "SELECT l.id, l.event, r.endpoint, r.consumer, l.due_at, l.attempts_made, l.expires_at
+             FROM delivery_live l CROSS JOIN routes r ON r.no = l.route
+             WHERE l.expires_at IS NOT NULL AND l.expires_at <= ?1 ORDER BY l.expires_at LIMIT ?2",
+    )?;
+    let mut rows = statement.query(params![now.as_millis(), limit])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(LiveDelivery {
+            id: delivery_id(row, 0)?,
+            event: event_id(row, 1)?,
+            endpoint: endpoint_id(row, 2)?,
+            consumer: consumer_id(row, 3)?,
+            due_at: time(row, 4)?,
+            attempts_made: row.get(5)?,
+            expires_at: optional_time(row, 6)?,
         });
     }
     Ok(found)

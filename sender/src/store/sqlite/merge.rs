@@ -1,18 +1,24 @@
-//! Several descending lists of deliveries as one, a step at a time.
+//! Several lists of deliveries as one, in the order of their ids, a step at a time.
 //!
-//! A filter by endpoint, consumer or state names some ranges of two indexes. Each range is asked only for its next
-//! entry, so a page costs one step for each range and one for each delivery on it, however long the ranges are.
+//! A filter names some ranges of some indexes. Each range is asked only for its next entry, so a page costs one step
+//! for each range and one for each delivery that is looked at, however long the ranges are.
 
 use std::collections::BinaryHeap;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::failure::Failure;
-use crate::id::DeliveryId;
+use crate::id::{DeliveryId, EventId};
+use crate::store::Order;
 
-/// One descending list.
+/// One list.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Range {
+    /// Every delivery.
+    All,
+    /// The deliveries of an event.
+    OfEvent(EventId),
     /// The live deliveries of a route.
     Live {
         /// Of this route.
@@ -25,63 +31,162 @@ pub(super) enum Range {
         /// In this state.
         state: i64,
     },
+    /// The deliveries of all routes that ended in a state other than delivered.
+    Failed {
+        /// In this state.
+        state: i64,
+    },
 }
 
-/// The union of some ranges, newest first.
+/// What lies between two deliveries, neither of them included.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) after: Option<DeliveryId>,
+    pub(super) before: Option<DeliveryId>,
+    pub(super) order: Order,
+}
+
+/// The union of some ranges.
 pub(super) struct Merged<'c> {
     connection: &'c Connection,
-    heads: BinaryHeap<(DeliveryId, Range)>,
+    bounds: Bounds,
+    /// The next of each range, by [`Bounds::rank`].
+    heads: BinaryHeap<(u128, Range)>,
 }
 
 impl<'c> Merged<'c> {
-    /// Starts before (older than) `before`, or with the newest.
+    /// Starts at the end of `bounds` that comes first in its order.
     pub(super) fn start(
         connection: &'c Connection,
-        ranges: impl Iterator<Item = Range>,
-        before: Option<DeliveryId>,
+        ranges: Vec<Range>,
+        bounds: Bounds,
     ) -> Result<Self, Failure> {
-        let mut merged = Self { connection, heads: BinaryHeap::new() };
+        let mut merged = Self { connection, bounds, heads: BinaryHeap::new() };
         for range in ranges {
-            merged.advance(range, before)?;
+            merged.advance(range, bounds)?;
         }
         Ok(merged)
     }
 
-    /// The next older delivery.
+    /// The next delivery.
     pub(super) fn next(&mut self) -> Result<Option<DeliveryId>, Failure> {
-        let Some((id, range)) = self.heads.pop() else { return Ok(None) };
-        self.advance(range, Some(id))?;
+        let Some((rank, range)) = self.heads.pop() else { return Ok(None) };
+        let id = self.bounds.at_rank(rank);
+        self.advance(range, self.bounds.behind(id))?;
         Ok(Some(id))
     }
 
-    fn advance(&mut self, range: Range, before: Option<DeliveryId>) -> Result<(), Failure> {
-        let before = upper_bound(before);
-        let found: Option<[u8; 16]> = match range {
-            Range::Live { route } => self
-                .connection
-                .prepare_cached(
-                    "SELECT id FROM delivery_live WHERE route = ?1 AND id < ?2 ORDER BY id DESC LIMIT 1",
-                )?
-                .query_row(params![route, before], |row| row.get(0))
-                .optional()?,
-            Range::Ended { route, state } => self
-                .connection
-                .prepare_cached(
-                    "SELECT delivery FROM attempts
-                         WHERE state IS NOT NULL AND route = ?1 AND state = ?2 AND delivery < ?3
-                         ORDER BY delivery DESC LIMIT 1",
-                )?
-                .query_row(params![route, state, before], |row| row.get(0))
-                .optional()?,
+    fn advance(&mut self, range: Range, bounds: Bounds) -> Result<(), Failure> {
+        let [newest_first, oldest_first] = range.sql();
+        let sql = match bounds.order {
+            Order::NewestFirst => newest_first,
+            Order::OldestFirst => oldest_first,
         };
+        let between = [bounds.after_bytes(), bounds.before_bytes()].into_iter().map(Value::Blob);
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let found: Option<[u8; 16]> = statement
+            .query_row(params_from_iter(between.chain(range.keys())), |row| row.get(0))
+            .optional()?;
         if let Some(id) = found {
-            self.heads.push((DeliveryId::from_bytes(id), range));
+            self.heads.push((bounds.rank(DeliveryId::from_bytes(id)), range));
         }
         Ok(())
     }
 }
 
-/// What an id must be less than; the longer of two blobs that begin alike is the greater.
-pub(super) fn upper_bound(before: Option<DeliveryId>) -> Vec<u8> {
-    before.map_or_else(|| vec![0xff; 17], |id| id.as_bytes().to_vec())
+/// The statements for a list in both orders.
+macro_rules! next_of {
+    ($id:literal, $from:literal) => {
+        [
+            concat!(
+                "SELECT ",
+                $id,
+                " FROM ",
+                $from,
+                " AND ",
+                $id,
+                " > ?1 AND ",
+                $id,
+                " < ?2 ORDER BY ",
+                $id,
+                " DESC LIMIT 1"
+            ),
+            concat!(
+                "SELECT ",
+                $id,
+                " FROM ",
+                $from,
+                " AND ",
+                $id,
+                " > ?1 AND ",
+                $id,
+                " < ?2 ORDER BY ",
+                $id,
+                " ASC LIMIT 1"
+            ),
+        ]
+    };
+}
+
+impl Range {
+    pub(super) fn sql(self) -> [&'static str; 2] {
+        match self {
+            Self::All => next_of!("id", "deliveries WHERE TRUE"),
+            Self::OfEvent(_) => next_of!("id", "deliveries WHERE event = ?3"),
+            Self::Live { .. } => next_of!("id", "delivery_live WHERE route = ?3"),
+            Self::Ended { .. } => {
+                next_of!("delivery", "attempts WHERE state IS NOT NULL AND route = ?3 AND state = ?4")
+            }
+            Self::Failed { .. } => {
+                next_of!("delivery", "attempts INDEXED BY deliveries_failed WHERE state > 1 AND state = ?3")
+            }
+        }
+    }
+
+    fn keys(self) -> Vec<Value> {
+        match self {
+            Self::All => Vec::new(),
+            Self::OfEvent(event) => vec![Value::Blob(event.as_bytes().to_vec())],
+            Self::Live { route } => vec![Value::Integer(route)],
+            Self::Ended { route, state } => vec![Value::Integer(route), Value::Integer(state)],
+            Self::Failed { state } => vec![Value::Integer(state)],
+        }
+    }
+}
+
+impl Bounds {
+    /// The same, from behind this delivery on.
+    fn behind(self, id: DeliveryId) -> Self {
+        match self.order {
+            Order::NewestFirst => Self { before: Some(id), ..self },
+            Order::OldestFirst => Self { after: Some(id), ..self },
+        }
+    }
+
+    /// What must be less than an id; nothing is less than no bytes.
+    fn after_bytes(self) -> Vec<u8> {
+        self.after.map_or_else(Vec::new, |id| id.as_bytes().to_vec())
+    }
+
+    /// What an id must be less than; the longer of two blobs that begin alike is the greater.
+    fn before_bytes(self) -> Vec<u8> {
+        self.before.map_or_else(|| vec![0xff; 17], |id| id.as_bytes().to_vec())
+    }
+
+    /// Greater for what comes first.
+    fn rank(self, id: DeliveryId) -> u128 {
+        let id = u128::from_be_bytes(*id.as_bytes());
+        match self.order {
+            Order::NewestFirst => id,
+            Order::OldestFirst => !id,
+        }
+    }
+
+    fn at_rank(self, rank: u128) -> DeliveryId {
+        let id = match self.order {
+            Order::NewestFirst => rank,
+            Order::OldestFirst => !rank,
+        };
+        DeliveryId::from_bytes(id.to_be_bytes())
+    }
 }

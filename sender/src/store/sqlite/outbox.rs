@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use waxseal_keys::Timestamp;
 
-use super::{SqliteStore, accept, due, listing, settle};
+use super::{SqliteStore, accept, due, listing, search, settle};
 use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use crate::model::delivery::{Attempt, Delivery, LiveDelivery};
 use crate::store::{
-    Accepted, Backlog, DeliveryFilter, DuePosition, EndpointWork, EventSummary, NewDelivery, NewEvent,
-    Outbox, Settled, Settlement, StoreError, StoredPayload,
+    Accepted, Backlog, DeliveryFilter, DeliveryPage, DuePosition, EndpointWork, EventSummary, NewDelivery,
+    NewEvent, Outbox, RecordChange, Settled, Settlement, StoreError, StoredPayload,
 };
 
 #[async_trait]
@@ -42,6 +42,10 @@ impl Outbox for SqliteStore {
         self.readers.read(move |connection| due::in_order(connection, endpoint, after, limit)).await
     }
 
+    async fn expired(&self, now: Timestamp, limit: u32) -> Result<Vec<LiveDelivery>, StoreError> {
+        self.readers.read(move |connection| due::expired(connection, now, limit)).await
+    }
+
     async fn payloads(&self, wanted: Vec<(EventId, ConsumerId)>) -> Result<Vec<StoredPayload>, StoreError> {
         self.readers.read(move |connection| due::payloads(connection, wanted)).await
     }
@@ -50,9 +54,12 @@ impl Outbox for SqliteStore {
         self.writer.write(move |session| settle::settle(session, &settlement)).await
     }
 
-    async fn redeliver(&self, delivery: NewDelivery, event: EventId) -> Result<(), StoreError> {
-        let found = self.writer.write(move |session| accept::redeliver(session, &delivery, event)).await?;
-        if found { Ok(()) } else { Err(StoreError::NotFound { what: "event" }) }
+    async fn redeliver(
+        &self,
+        deliveries: Vec<(NewDelivery, EventId)>,
+        changes: Vec<RecordChange>,
+    ) -> Result<(), StoreError> {
+        self.writer.write(move |session| accept::redeliver(session, &deliveries, &changes)).await
     }
 
     async fn cancel(&self, endpoints: Vec<EndpointId>, now: Timestamp) -> Result<u64, StoreError> {
@@ -75,8 +82,8 @@ impl Outbox for SqliteStore {
         self.readers.read(move |connection| listing::delivery(connection, id)).await
     }
 
-    async fn deliveries(&self, filter: DeliveryFilter) -> Result<Vec<Delivery>, StoreError> {
-        self.readers.read(move |connection| listing::deliveries(connection, &filter)).await
+    async fn deliveries(&self, filter: DeliveryFilter) -> Result<DeliveryPage, StoreError> {
+        self.readers.read(move |connection| search::deliveries(connection, &filter)).await
     }
 
     async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {

@@ -87,8 +87,8 @@ fn insert_attempt(
     session
         .prepare(
             "INSERT INTO attempts (delivery, number, route, state, recorded_at, started_at, duration_ms, status,
-                                   result, signing_kid, encryption_kid, excerpt, next_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                                   result, signing_kid, encryption_kid, excerpt, next_at, clock_skew)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?
         .execute(params![
             settlement.delivery.id.as_bytes(),
@@ -104,6 +104,7 @@ fn insert_attempt(
             attempt.encryption_kid,
             attempt.excerpt,
             attempt.next_at.map(Timestamp::as_millis),
+            attempt.clock_skew_seconds,
         ])?;
     Ok(())
 }

@@ -46,6 +46,10 @@ async fn things_of_others_look_as_if_they_were_not_there() {
         ("GET", format!("/v1/deliveries/{delivery}"), None),
         ("GET", format!("/v1/deliveries/{delivery}/attempts"), None),
         ("POST", format!("/v1/deliveries/{delivery}/redeliver"), None),
+        ("POST", format!("/v1/deliveries/{delivery}/cancel"), None),
+        ("POST", format!("/v1/endpoints/{beta}/cancel"), Some(json!({}))),
+        ("POST", format!("/v1/endpoints/{beta}/test"), None),
+        ("POST", format!("/v1/deliveries/{delivery}/redeliver"), Some(json!({ "as_new": true }))),
         ("DELETE", format!("/v1/tokens/{other}"), None),
     ] {
         let reply = world.call(method.parse().unwrap(), &path, &token, body).await;

@@ -37,6 +37,7 @@ async fn settle(world: &World, arrival: &Arrival, outcome: Outcome) {
         encryption_kid: None,
         excerpt: key.encrypt(context.as_bytes(), "bäd gateway".as_bytes()),
         next_at,
+        clock_skew_seconds: Some(75),
     };
     let settlement = Settlement { delivery, attempt: Some(attempt), outcome, at: NOW, changes: Vec::new() };
     assert_eq!(world.store.settle(settlement).await.unwrap(), Settled::Recorded);
@@ -55,6 +56,7 @@ async fn a_delivery_shows_how_it_stands() {
     let expected = json!({
         "id": arrival.delivery.id, "event": arrival.delivery.event, "endpoint": acme, "consumer": "acme",
         "state": "pending", "attempts_made": 0, "due_at": "2026-11-21T20:39:58.000Z", "last_attempt_at": null,
+        "expires_at": null, "ended_at": null,
     });
     assert_eq!(pending, expected);
     assert_eq!(world.get(&format!("{path}/attempts")).await.expect(200), json!({ "data": [], "next": null }));
@@ -67,6 +69,7 @@ async fn a_delivery_shows_how_it_stands() {
         "number": 1, "started_at": "2026-11-21T20:39:58.000Z", "duration_ms": 12, "status": 503,
         "result": "answer.status", "signing_kid": "kid-1", "encryption_kid": null,
         "response_excerpt": "bäd gateway", "next_at": "2026-11-21T20:40:03.000Z",
+        "clock_skew_seconds": 75,
     }]);
     assert_eq!(attempts["data"], expected);
 }
@@ -88,6 +91,62 @@ async fn deliveries_are_found_by_what_they_are() {
     assert_eq!(count("consumer=beta").await, 1);
     assert_eq!(count(&format!("consumer=beta&endpoint={acme}")).await, 0);
     assert_eq!(count(&format!("event={event}&endpoint={beta}&state=pending")).await, 1);
+    assert_eq!(count("state=pending,delivered").await, 3);
+    assert_eq!(count("type=order.created&consumer=acme&state=pending").await, 1);
+    assert_eq!(count("type=gold.only").await, 0);
+}
+
+#[tokio::test]
+async fn deliveries_are_found_by_their_time_and_paged_in_both_orders() {
+    let (world, _) = World::furnished().await;
+    let mut made = Vec::new();
+    for minute in 0..6_u64 {
+        world.clock.set(NOW.saturating_add(Duration::from_secs(60 * minute)));
+        made.push(arrive(&world).await.delivery.id.to_string());
+    }
+    let get = async |query: &str| world.get(&format!("/v1/deliveries?{query}")).await.expect(200);
+    let newest_first: Vec<_> = made.iter().rev().collect();
+    assert_eq!(ids(&get("").await), newest_first);
+    assert_eq!(ids(&get("order=oldest").await), made);
+    assert_eq!(ids(&get("since=2026-11-21T20:42:58Z").await), newest_first[..3]);
+    assert_eq!(ids(&get("since=2026-11-21T20:42:58.001Z").await), newest_first[..2]);
+    assert_eq!(ids(&get("until=2026-11-21T20:42:58Z").await), newest_first[3..]);
+    assert_eq!(ids(&get("since=1795293658&until=1795293718").await), [&made[1]]);
+    assert_eq!(ids(&get("since=2026-11-21T20:42:58Z&until=2026-11-21T20:40:00Z").await), [""; 0]);
+    for (order, expected) in [("oldest", made.clone()), ("newest", made.iter().rev().cloned().collect())] {
+        let base = format!("order={order}&limit=2&consumer=acme&state=pending&since=2026-11-21T20:40:00Z");
+        let expected: Vec<_> = expected.into_iter().filter(|id| *id != made[0]).collect();
+        let (mut paged, mut query) = (Vec::new(), base.clone());
+        loop {
+            let page = get(&query).await;
+            paged.extend(ids(&page).into_iter().map(str::to_owned));
+            let Some(next) = page["next"].as_str() else { break };
+            query = format!("{base}&after={next}");
+        }
+        assert_eq!(paged, expected, "{order}");
+    }
+}
+
+#[tokio::test]
+async fn a_search_that_cannot_be_understood_is_refused() {
+    let (world, _) = World::furnished().await;
+    for (query, field, words) in [
+        ("state=gone", "state", "expected one of pending"),
+        ("state=pending,", "state", "expected one of pending"),
+        ("state=pending&state=expired", "state", "once"),
+        ("type=a%20b", "type", "an event type is"),
+        ("since=yesterday", "since", "RFC 3339"),
+        ("since=-1", "since", "RFC 3339"),
+        ("until=2026-11-21", "until", "RFC 3339"),
+        ("order=up", "order", "`newest` or `oldest`"),
+        ("after=evt_0190a6a0000070008000000000000000", "after", "dlv_"),
+        ("limit=0", "limit", "from 1 to 200"),
+        ("txn=x", "txn", "no such query parameter"),
+    ] {
+        let problem = world.get(&format!("/v1/deliveries?{query}")).await.names(&[field]);
+        let detail = problem["errors"][0]["detail"].as_str().unwrap();
+        assert!(detail.contains(words), "{query}: {detail}");
+    }
 }
 
 #[tokio::test]
@@ -107,6 +166,77 @@ async fn a_delivery_is_made_again_under_the_same_event() {
     assert_eq!((&shown["state"], &shown["endpoint"]), (&json!("pending"), &json!(acme)));
     // One that is still live can be made again too: nobody has to wait for its schedule.
     world.act(&format!("/v1/deliveries/{}/redeliver", again.delivery.id)).await.expect(202);
+}
+
+#[tokio::test]
+async fn as_new_it_is_another_event_that_names_the_old_one() {
+    let (world, Furniture { acme, .. }) = World::furnished().await;
+    let body = json!({
+        "type": "order.created", "data": { "n": 1 }, "to": { "consumer": "acme" }, "id": "order-1",
+        "occurred_at": "2026-11-21T09:30:00Z", "ttl_seconds": 60,
+    });
+    world.post("/v1/events", body).await.expect(202);
+    let first = world.engine.arrived.lock().unwrap().pop().unwrap();
+    settle(&world, &first, Outcome::Final(DeliveryState::Delivered)).await;
+    let path = format!("/v1/deliveries/{}/redeliver", first.delivery.id);
+    let made = world.post(&path, json!({ "as_new": true })).await.expect(202);
+
+    let again = world.engine.arrived.lock().unwrap().pop().unwrap();
+    assert_ne!(again.delivery.event, first.delivery.event);
+    let expected = json!({ "id": again.delivery.id, "event": again.delivery.event, "redelivery_of": first.delivery.event });
+    assert_eq!(made, expected);
+    assert_eq!(again.delivery.expires_at, first.delivery.expires_at);
+    let (old, new) = (first.payload.unwrap(), again.payload.unwrap());
+    assert_eq!((new.redelivery_of, old.redelivery_of), (Some(first.delivery.event), None));
+    assert_eq!((&new.data, &new.txn, new.occurred_at), (&old.data, &old.txn, old.occurred_at));
+
+    // It is stored like any other: encrypted, readable, for this consumer alone.
+    let read = world.get(&format!("/v1/events/{}?data=true", again.delivery.event)).await.expect(200);
+    assert_eq!(read["redelivery_of"], json!(first.delivery.event));
+    assert_eq!((&read["data"], &read["publisher_id"]), (&json!({ "n": 1 }), &json!("order-1")));
+    assert_eq!(read["consumers"], json!(["acme"]));
+    let old = world.get(&format!("/v1/events/{}?data=true", first.delivery.event)).await.expect(200);
+    assert_eq!(old["redelivery_of"], Value::Null);
+    let found = world.get(&format!("/v1/deliveries?event={}", again.delivery.event)).await.expect(200);
+    assert_eq!((ids(&found).len(), &found["data"][0]["endpoint"]), (1, &json!(acme)));
+
+    let same = world.post(&path, json!({ "as_new": false })).await.expect(202);
+    assert_eq!((&same["event"], &same["redelivery_of"]), (&json!(first.delivery.event), &Value::Null));
+    for (body, fields) in [(json!({ "as_new": 1 }), ["as_new"]), (json!({ "new": true }), ["new"])] {
+        world.post(&path, body).await.names(&fields);
+    }
+}
+
+#[tokio::test]
+async fn a_test_event_goes_to_one_endpoint_whatever_it_is_subscribed_to() {
+    let (world, Furniture { acme, beta }) = World::furnished().await;
+    world.patch(&format!("/v1/endpoints/{acme}"), json!({ "event_types": ["gold.only"] })).await.expect(200);
+    let made = world.act(&format!("/v1/endpoints/{acme}/test")).await.expect(202);
+    let arrivals = std::mem::take(&mut *world.engine.arrived.lock().unwrap());
+    let [arrival] = arrivals.as_slice() else { panic!("{arrivals:?}") };
+    assert_eq!((&made["id"], &made["event"]), (&json!(arrival.delivery.id), &json!(arrival.delivery.event)));
+    assert_eq!(arrival.delivery.endpoint.to_string(), acme);
+    let event = world.get(&format!("/v1/events/{}?data=true", arrival.delivery.event)).await.expect(200);
+    assert_eq!((&event["type"], &event["consumers"]), (&json!("waxseal.test"), &json!(["acme"])));
+    assert_eq!((&event["data"]["test"], &event["data"]["endpoint"]), (&json!(true), &json!(acme)));
+    assert_eq!(event["expires_at"], "2026-11-21T20:49:58.000Z");
+
+    // Nobody can declare its type, subscribe to it or publish it.
+    world.post("/v1/event-types", json!({ "name": "waxseal.test" })).await.names(&["name"]);
+    let subscribe = json!({ "event_types": ["waxseal.test"] });
+    world.patch(&format!("/v1/endpoints/{beta}"), subscribe).await.names(&["event_types"]);
+    world.post("/v1/events", json!({ "type": "waxseal.test", "data": 1 })).await.names(&["type"]);
+    let token = world.token(&[Scope::Manage], Some("acme")).await;
+    world
+        .call(Method::POST, &format!("/v1/endpoints/{beta}/test"), &token, None)
+        .await
+        .refused(404, "api.not_found");
+    world.call(Method::POST, &format!("/v1/endpoints/{acme}/test"), &token, None).await.expect(202);
+    let reader = world.token(&[Scope::Read], None).await;
+    world
+        .call(Method::POST, &format!("/v1/endpoints/{acme}/test"), &reader, None)
+        .await
+        .refused(403, "api.scope");
 }
 
 #[tokio::test]

@@ -254,6 +254,7 @@ async fn the_engine_hears_of_an_event_whose_publisher_has_left() {
         to: To::All,
         id: None,
         occurred_at: None,
+        expiry: None,
         idempotency_key: None,
         publisher: None,
     };

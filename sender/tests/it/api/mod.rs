@@ -2,13 +2,17 @@
 
 mod auth;
 mod bound;
+mod cancel;
 mod configuration;
 mod deliveries;
 mod endpoint_auth;
 mod events;
+mod expiry;
 mod keys;
 mod pace;
 mod reach;
+mod recover;
 mod refusals;
+mod retry;
 mod tokens;
 mod world;

@@ -26,7 +26,7 @@ use waxseal_sender::engine::Arrival;
 use waxseal_sender::engine::condition::Condition;
 use waxseal_sender::engine::egress::{Egress, EgressPolicy};
 use waxseal_sender::engine::hold::Hold;
-use waxseal_sender::id::{ConsumerId, EndpointId};
+use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId};
 use waxseal_sender::model::delivery::Delivery;
 use waxseal_sender::model::token::Scope;
 use waxseal_sender::publish::{Arrivals, Publisher};
@@ -40,11 +40,20 @@ pub(crate) struct Listener {
     pub(crate) arrived: Mutex<Vec<Arrival>>,
     pub(crate) holds: Mutex<Vec<(EndpointId, Hold)>>,
     pub(crate) conditions: Mutex<HashMap<EndpointId, Condition>>,
+    /// What it says is under way.
+    pub(crate) in_flight: Mutex<Vec<DeliveryId>>,
+    pub(crate) withdrawn: Mutex<Vec<DeliveryId>>,
 }
 
 impl Arrivals for Listener {
     fn arrived(&self, arrivals: Vec<Arrival>) {
         self.arrived.lock().unwrap().extend(arrivals);
+    }
+
+    fn withdrawn(&self, _: EndpointId, ids: &[DeliveryId]) -> Vec<DeliveryId> {
+        self.withdrawn.lock().unwrap().extend(ids);
+        let in_flight = self.in_flight.lock().unwrap();
+        ids.iter().copied().filter(|id| in_flight.contains(id)).collect()
     }
 }
 
@@ -228,7 +237,8 @@ impl World {
                 .store
                 .deliveries(DeliveryFilter { limit: 1_000, ..Default::default() })
                 .await
-                .unwrap(),
+                .unwrap()
+                .deliveries,
             ring: self.store.ring().await.unwrap(),
             data_keys: self.store.data_keys().await.unwrap().len(),
         }

@@ -85,6 +85,10 @@ impl Outbox for Flaky {
         self.store.settle(settlement).await
     }
 
+    async fn expired(&self, now: Timestamp, limit: u32) -> Result<Vec<LiveDelivery>, StoreError> {
+        self.store.expired(now, limit).await
+    }
+
     async fn accept(&self, event: NewEvent) -> Result<Accepted, StoreError> {
         self.store.accept(event).await
     }
@@ -93,8 +97,12 @@ impl Outbox for Flaky {
         self.store.endpoints_with_work().await
     }
 
-    async fn redeliver(&self, delivery: NewDelivery, event: EventId) -> Result<(), StoreError> {
-        self.store.redeliver(delivery, event).await
+    async fn redeliver(
+        &self,
+        deliveries: Vec<(NewDelivery, EventId)>,
+        changes: Vec<RecordChange>,
+    ) -> Result<(), StoreError> {
+        self.store.redeliver(deliveries, changes).await
     }
 
     async fn cancel(&self, endpoints: Vec<EndpointId>, now: Timestamp) -> Result<u64, StoreError> {
@@ -109,7 +117,7 @@ impl Outbox for Flaky {
         self.store.delivery(id).await
     }
 
-    async fn deliveries(&self, filter: DeliveryFilter) -> Result<Vec<Delivery>, StoreError> {
+    async fn deliveries(&self, filter: DeliveryFilter) -> Result<DeliveryPage, StoreError> {
         self.store.deliveries(filter).await
     }
 

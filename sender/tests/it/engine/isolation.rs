@@ -47,6 +47,7 @@ fn number(data: &str) -> Publication {
         occurred_at: None,
         idempotency_key: None,
         publisher: None,
+        expiry: None,
     }
 }
 
@@ -168,7 +169,7 @@ async fn a_breaker_opens_is_on_disk_and_closes_with_the_first_answer() {
     }
     let untouched = async || {
         let filter = waxseal_sender::store::DeliveryFilter { limit: 100, ..Default::default() };
-        let all = sender.parts.store.deliveries(filter).await.unwrap();
+        let all = sender.parts.store.deliveries(filter).await.unwrap().deliveries;
         all.iter().filter(|delivery| delivery.attempts_made == 0).count()
     };
     assert_eq!(untouched().await, 30 - posted);
@@ -413,12 +414,13 @@ async fn a_state_that_ended_is_not_what_a_breaker_waits_for() {
         receiver.next().await;
     }
     let refused = waxseal_sender::store::DeliveryFilter {
-        state: Some(DeliveryState::Refused),
+        states: vec![DeliveryState::Refused],
         limit: 100,
         ..Default::default()
     };
-    until(async || (sender.parts.store.deliveries(refused.clone()).await.unwrap().len() == 30).then_some(()))
-        .await;
+    let all_refused =
+        async || sender.parts.store.deliveries(refused.clone()).await.unwrap().deliveries.len() == 30;
+    until(async || all_refused().await.then_some(())).await;
     assert_eq!(engine.condition(endpoint).breaker, BreakerState::Closed);
     engine.stop().await;
 }

@@ -2,11 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
+mod cancel;
 mod changes;
 mod client_authority;
 mod credentials;
+mod expiry;
 mod flaky;
 mod isolation;
+mod recover;
+mod retry;
 mod support;
 mod trouble;
 

@@ -53,6 +53,10 @@ struct Nobody;
 
 impl Arrivals for Nobody {
     fn arrived(&self, _: Vec<Arrival>) {}
+
+    fn withdrawn(&self, _: EndpointId, _: &[DeliveryId]) -> Vec<DeliveryId> {
+        Vec::new()
+    }
 }
 
 impl Sender {
@@ -144,6 +148,7 @@ impl Sender {
             event_types: Subscription::All,
             audience: None,
             protection,
+            retry: None,
             description: None,
             status: EndpointStatus::Active,
             pace: Default::default(),
@@ -175,6 +180,7 @@ impl Sender {
             to: To::Consumers(vec![ConsumerId::parse(consumer).unwrap()]),
             id: None,
             occurred_at: None,
+            expiry: None,
             idempotency_key: None,
             publisher: None,
         };

@@ -61,6 +61,7 @@ impl World {
             event_types: Subscription::All,
             audience: None,
             protection: Protection::Sealed,
+            retry: None,
             description: None,
             status: EndpointStatus::Active,
             pace: Default::default(),

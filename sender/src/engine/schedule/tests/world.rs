@@ -28,6 +28,7 @@ pub(super) enum Step {
     Read { which: usize, fails: bool },
     Hold { endpoint: usize },
     Release { endpoint: usize },
+    Withdraw { endpoint: usize, which: usize },
     LookAtStore,
     Discover,
     Doubtful,
@@ -172,6 +173,7 @@ impl World {
             consumer: consumer_of(endpoint),
             due_at: Timestamp::from_millis(self.now.as_millis() + delay),
             attempts_made: 0,
+            expires_at: None,
         };
         self.put(delivery.clone());
         delivery
@@ -407,6 +409,19 @@ impl World {
         self.seen = work.collect();
     }
 
+    /// Somebody ends a delivery in the store and says so: one that waits, or that memory does not know.
+    pub(super) fn withdraw(&mut self, endpoint: usize, which: usize) {
+        let endpoint = endpoint_id(endpoint);
+        let rows: Vec<_> = self.rows.get(&endpoint).into_iter().flat_map(BTreeMap::values).cloned().collect();
+        let Some(delivery) = rows.get(which % rows.len().max(1)) else { return };
+        if self.schedule.is_in_flight(endpoint, delivery.id) {
+            assert_eq!(self.schedule.withdraw(endpoint, &[delivery.id], self.now), [delivery.id]);
+            return; // and its attempt is settled as if nothing had been said
+        }
+        self.take(delivery);
+        assert_eq!(self.schedule.withdraw(endpoint, &[delivery.id], self.now), []);
+    }
+
     pub(super) fn step(&mut self, step: Step) {
         match step {
             Step::Publish { endpoint, delay } => {
@@ -434,6 +449,7 @@ impl World {
                 self.schedule.hold(endpoint_id(endpoint), Hold::EndpointPaused, self.now)
             }
             Step::Release { endpoint } => self.release(endpoint_id(endpoint)),
+            Step::Withdraw { endpoint, which } => self.withdraw(endpoint, which),
             Step::LookAtStore => self.look_at_store(),
             Step::Discover => self.discover(),
             Step::Agree { endpoint, terms } => self.agree(endpoint, terms),

@@ -114,12 +114,67 @@ async fn endpoints() {
         both("disable_after", time, &["disable_after"], words);
     }
     both("health", json!({}), &["health"], "no such field");
+    for (retry, fields, words) in [
+        (json!("5s"), &["retry"] as &[_], "expected an object, found a string"),
+        (json!([5]), &["retry"], "expected an object, found an array"),
+        (json!({}), &["retry.schedule_seconds"], "required"),
+        (json!({ "schedule_seconds": 5 }), &["retry.schedule_seconds"], "expected an array, found a number"),
+        (json!({ "schedule_seconds": [5, "x"] }), &["retry.schedule_seconds[1]"], "found a string"),
+        (
+            json!({ "schedule_seconds": [1.5] }),
+            &["retry.schedule_seconds[0]"],
+            "whole seconds from 1 to 604800",
+        ),
+        (json!({ "schedule_seconds": [0] }), &["retry.schedule_seconds"], "whole seconds from 1 to 604800"),
+        (json!({ "schedule_seconds": [604_801] }), &["retry.schedule_seconds"], "from 1 to 604800"),
+        (json!({ "schedule_seconds": [-1] }), &["retry.schedule_seconds[0]"], "from 1 to 604800"),
+        (json!({ "schedule_seconds": vec![1; 31] }), &["retry.schedule_seconds"], "at most 30 items"),
+        (json!({ "schedule_seconds": vec![604_800; 5] }), &["retry.schedule_seconds"], "30 days"),
+        (json!({ "schedule_seconds": [5], "jitter": 1.1 }), &["retry.jitter"], "from 0 to 1"),
+        (json!({ "schedule_seconds": [5], "jitter": -0.1 }), &["retry.jitter"], "from 0 to 1"),
+        (json!({ "schedule_seconds": [5], "jitter": "0.2" }), &["retry.jitter"], "found a string"),
+        (json!({ "schedule_seconds": [5], "max": 3 }), &["retry.max"], "no such field"),
+    ] {
+        both("retry", retry, fields, words);
+    }
     both("id", json!("ep_1"), &["id"], "no such field");
     both("status", json!("active"), &["status"], "no such field");
     for field in ["url", "protection"] {
         rows.push(("PATCH", path.clone(), json!({ field: null }), leak(field), "cannot be cleared"));
     }
     rows.push(("PATCH", path.clone(), json!({ "consumer": "beta" }), &["consumer"], "no such field"));
+    let cancel = format!("{path}/cancel");
+    for (body, fields, words) in [
+        (json!([]), &[""] as &[_], "expected an object"),
+        (json!({ "event_types": "order.created" }), &["event_types"], "expected an array"),
+        (json!({ "event_types": ["a b"] }), &["event_types[0]"], "an event type is"),
+        (json!({ "since": "yesterday", "until": false }), &["since", "until"], "RFC 3339"),
+        (json!({ "after": "ep_1" }), &["after"], "dlv_"),
+        (json!({ "states": ["pending"] }), &["states"], "no such field"),
+    ] {
+        rows.push(("POST", cancel.clone(), body, fields, words));
+    }
+    let recover = format!("{path}/recover");
+    let since = "2026-11-21T00:00:00Z";
+    for (body, fields, words) in [
+        (json!({}), &["since"] as &[_], "required"),
+        (json!({ "since": "yesterday" }), &["since"], "RFC 3339"),
+        (json!({ "since": "2027-01-01T00:00:00Z" }), &["since"], "before `until`"),
+        (json!({ "since": since, "until": since }), &["since"], "before `until`"),
+        (json!({ "since": since, "until": [] }), &["until"], "found an array"),
+        (json!({ "since": since, "states": "exhausted" }), &["states"], "expected an array"),
+        (json!({ "since": since, "states": [] }), &["states"], "at least one"),
+        (json!({ "since": since, "states": ["delivered"] }), &["states[0]"], "`cancelled`"),
+        (json!({ "since": since, "states": ["exhausted", "pending"] }), &["states[1]"], "`cancelled`"),
+        (json!({ "since": since, "event_types": ["a b"] }), &["event_types[0]"], "an event type is"),
+        (json!({ "since": since, "rate": 0 }), &["rate"], "from 1 to 500"),
+        (json!({ "since": since, "rate": 501 }), &["rate"], "from 1 to 500"),
+        (json!({ "since": since, "rate": 1.5 }), &["rate"], "from 1 to 500"),
+        (json!({ "since": since, "rate": "fast" }), &["rate"], "found a string"),
+        (json!({ "since": since, "filter": {} }), &["filter"], "no such field"),
+    ] {
+        rows.push(("POST", recover.clone(), body, fields, words));
+    }
     rows.push(("PATCH", path, json!({ "event_types": ["gold.only", "none"] }), &["event_types"], "`none`"));
     refuse_all(&world, rows).await;
 }

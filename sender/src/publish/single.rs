@@ -1,0 +1,85 @@
+//! Events that are made for one endpoint alone: a stored one as new, and a test.
+//!
+//! Guarantees what publishing does: on disk when it is answered, encrypted before, and told to the engine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use waxseal_envelope::{Data, EventType};
+use waxseal_keys::Timestamp;
+
+use super::{
+    Expectation, FannedOut, PublishError, PublishedDelivery, Publisher, RedeliverError, Redelivered,
+    SealedPayload,
+};
+use crate::id::{EndpointId, EventId};
+use crate::model::endpoint::Endpoint;
+use crate::model::event::PublishedEvent;
+use crate::store::NewEvent;
+
+impl Publisher {
+    /// Sends an endpoint an event of the reserved type `waxseal.test`, whatever it is subscribed to, and nobody else.
+    /// It is tried for [`TEST_LIFE`] at most, and it waits if the endpoint is held.
+    ///
+    /// # Errors
+    /// [`RedeliverError::EndpointGone`] if there is no such endpoint, or if the store fails.
+    pub async fn test(&self, endpoint: EndpointId) -> Result<Redelivered, RedeliverError> {
+        let endpoint = self.directory.endpoint(endpoint).ok_or(RedeliverError::EndpointGone)?;
+        let now = self.clock.now();
+        let said = json!({
+            "test": true,
+            "endpoint": endpoint.id,
+            "note": "This event was sent by hand to try this endpoint; nothing has happened.",
+        });
+        let event = PublishedEvent {
+            id: EventId::generate(now),
+            event_type: EventType::parse(TEST_TYPE).expect("a dotted name"),
+            occurred_at: Some(now),
+            txn: None,
+            data: Data::json(said.to_string().as_bytes()).expect("a small object"),
+            redelivery_of: None,
+        };
+        self.accept_for(&endpoint, event, Some(now.saturating_add(TEST_LIFE))).await
+    }
+
+    /// Accepts an event for one endpoint.
+    pub(super) async fn accept_for(
+        &self,
+        endpoint: &Endpoint,
+        event: PublishedEvent,
+        expires_at: Option<Timestamp>,
+    ) -> Result<Redelivered, RedeliverError> {
+        // A consumer without a data key is one that is being erased.
+        let key = self.data_keys.of(&endpoint.consumer).ok_or(RedeliverError::EndpointGone)?;
+        let now = self.clock.now();
+        let payload = SealedPayload::seal(&event);
+        let mut accepted = FannedOut { expires_at, ..FannedOut::default() };
+        accepted.add(endpoint, &payload, &key, self.ids.next(now), now);
+        let delivery =
+            accepted.deliveries.first().map(PublishedDelivery::of).ok_or(RedeliverError::EndpointGone)?;
+        let new = NewEvent {
+            id: event.id,
+            accepted_at: now,
+            expires_at,
+            event_type: event.event_type.as_str().to_owned(),
+            sealed: payload.into_sealed(),
+            wrapped_keys: accepted.wrapped_keys.into_iter().collect(),
+            deliveries: accepted.deliveries,
+            idempotency: None,
+        };
+        let made = Redelivered { delivery: delivery.id, event: event.id, redelivery_of: event.redelivery_of };
+        let expectation = Expectation::new(Arc::clone(&self.engine), accepted.expected);
+        match self.keep(new, Arc::new(event), expectation).await {
+            Ok(_) => Ok(made),
+            Err(PublishError::Store(error)) => Err(RedeliverError::Store(error)),
+            Err(_) => Err(RedeliverError::Ending),
+        }
+    }
+}
+
+/// The type of test events: nobody can declare it, so nobody can publish it.
+pub const TEST_TYPE: &str = "waxseal.test";
+
+/// Whoever tests is looking now.
+pub const TEST_LIFE: Duration = Duration::from_secs(10 * 60);
