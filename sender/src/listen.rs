@@ -15,6 +15,7 @@ use axum::Router;
 use axum_server::tls_rustls::RustlsAcceptor;
 use axum_server::{Handle, Server};
 use hyper_util::rt::TokioTimer;
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::certificate::Certificate;
 pub use self::room::ConnectionLimits;
@@ -124,17 +125,17 @@ pub async fn check(files: &TlsConfig) -> Result<(), ListenError> {
     load(files).await.map(drop)
 }
 
-/// Completes when the process is asked to stop: SIGINT or SIGTERM.
-pub async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let interrupt = tokio::signal::ctrl_c();
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! { _ = interrupt => {}, _ = terminate.recv() => {} }
-        }
-        Err(_) => {
-            let _ = interrupt.await;
-        }
+/// Completes when the process is asked to stop, by SIGINT or SIGTERM, from the moment on at which this is called:
+/// whoever reads that we serve may stop us at once.
+pub fn stop_signal() -> impl Future<Output = ()> + Send {
+    let asked = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    async {
+        let [interrupt, terminate] = asked.map(async |asked| match asked {
+            Ok(mut asked) => drop(asked.recv().await),
+            // Then the process ends as it does without a handler.
+            Err(_) => std::future::pending().await,
+        });
+        tokio::select! { () = interrupt => {}, () = terminate => {} }
     }
 }
 

@@ -144,8 +144,9 @@ async fn serve(
     let sender = Sender::start(settings, store, kek, Arc::new(SystemClock))
         .await
         .map_err(|error| CliError::failed("cannot start", error))?;
+    let stop = listen::stop_signal();
     tracing::info!(%issuer, "serving");
-    let served = listener.serve(sender.router(metrics), listen::stop_signal()).await;
+    let served = listener.serve(sender.router(metrics), stop).await;
     tracing::info!("stopping: finishing what is under way");
     sender.stop().await;
     served.map_err(|error| CliError::failed("serving ended", error))

@@ -108,6 +108,7 @@ impl ListenArgs {
         let tls = self.tls_cert.zip(self.tls_key).map(|(cert, key)| TlsConfig { cert, key });
         let listener = Listener::bind(self.listen, tls.as_ref(), ConnectionLimits::default()).await;
         let listener = listener.map_err(|error| CliError::failed("cannot receive", error))?;
+        let stop = stop_signal();
         if !self.json {
             let scheme = if tls.is_some() { "https" } else { "http" };
             line(&format!("listening on {scheme}://{}{}", listener.address(), self.path))?;
@@ -115,7 +116,7 @@ impl ListenArgs {
                 line(&format!("opens what is sealed to {kid}"))?;
             }
         }
-        let served = listener.serve(router, stop_signal()).await;
+        let served = listener.serve(router, stop).await;
         served.map_err(|error| CliError::failed("serving ended", error))
     }
 }
