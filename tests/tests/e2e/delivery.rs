@@ -203,7 +203,8 @@ fn jti(token: &[u8]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recovery_survives_kills_and_delivers_each_event_again_once_oldest_first() {
-    let folder = SenderFolder::init("[delivery]\nmax_in_flight_per_endpoint = 1\nretry = []\n", None);
+    let config = "[delivery]\nmax_in_flight_per_endpoint = 1\nretry = []\nbreaker = { failures = 1_000 }\n";
+    let folder = SenderFolder::init(config, None);
     let mut sender = folder.start().await;
     let mut sink = Sink::start().await;
     sink.answer(500);
