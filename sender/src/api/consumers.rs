@@ -12,6 +12,7 @@ use super::request::{Input, Name, NoInput, NoQuery, Query};
 use super::{Api, Caller, read, show};
 use crate::id::ConsumerId;
 use crate::model::consumer::Consumer;
+use crate::store::cancel_all;
 
 pub(super) async fn create(
     State(api): State<Api>,
@@ -102,7 +103,7 @@ pub(super) async fn delete(
     let id = visible(&caller, &id)?;
     caller.unbound()?;
     let endpoints = api.directory.delete_consumer(&id).await?;
-    api.store.cancel(endpoints, api.clock.now()).await?;
+    cancel_all(&*api.store, &endpoints, api.clock.now()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -23,6 +23,7 @@ use crate::id::{ConsumerId, EndpointId};
 use crate::model::encryption_keys::KeyOwner;
 use crate::model::endpoint::{Endpoint, EndpointStatus, PauseReason, Subscription};
 use crate::model::token::Scope;
+use crate::store::cancel_all;
 
 pub(super) async fn create(
     State(api): State<Api>,
@@ -167,7 +168,7 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, Problem> {
     let id = visible(&api, &caller, &id)?.id;
     api.directory.delete_endpoint(id).await?;
-    api.store.cancel(vec![id], api.clock.now()).await?;
+    cancel_all(&*api.store, &[id], api.clock.now()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -20,7 +20,7 @@ use crate::id::{ConsumerId, EndpointId};
 use crate::model::delivery::LiveDelivery;
 use crate::model::encryption_keys::KeyOwner;
 use crate::model::pace::Order;
-use crate::store::StoreError;
+use crate::store::{StoreError, cancel_all};
 
 /// Where changes are heard of.
 #[derive(Debug)]
@@ -86,8 +86,10 @@ pub(super) async fn look(shared: Arc<Shared>, endpoint: EndpointId) {
 
 /// Cancels what is live for an endpoint that is no more.
 pub(super) async fn cancel(shared: Arc<Shared>, endpoint: EndpointId) {
-    let store = &shared.parts.store;
-    let cancelled = insist("cancel", || store.cancel(vec![endpoint], shared.parts.clock.now())).await;
+    // First what memory holds of them: each would end up here.
+    shared.with(|schedule, now| schedule.clear(endpoint, now));
+    let (store, endpoints) = (&*shared.parts.store, [endpoint]);
+    let cancelled = insist("cancel", || cancel_all(store, &endpoints, shared.parts.clock.now())).await;
     if cancelled > 0 {
         tracing::info!(%endpoint, cancelled, "the endpoint is gone, its deliveries are cancelled");
         metrics::counter!("waxseal_deliveries_total", "result" => "cancelled").increment(cancelled);

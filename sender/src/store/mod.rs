@@ -86,8 +86,10 @@ pub trait Outbox: Debug + Send + Sync {
         changes: Vec<RecordChange>,
     ) -> Result<(), StoreError>;
 
-    /// Cancels every live delivery of these endpoints; they end as [`DeliveryState::Cancelled`]. Returns how many.
-    async fn cancel(&self, endpoints: Vec<EndpointId>, now: Timestamp) -> Result<u64, StoreError>;
+    /// Cancels live deliveries of these endpoints, one endpoint after the other and those first that are due first, at
+    /// most so many: a long backlog in one transaction would keep everybody else waiting. They end as
+    /// [`DeliveryState::Cancelled`]. Returns how many; fewer than `most`: there are no more.
+    async fn cancel(&self, endpoints: Vec<EndpointId>, most: u32, now: Timestamp) -> Result<u64, StoreError>;
 
     /// What is known of an event beside its content.
     async fn event(&self, id: EventId) -> Result<Option<EventSummary>, StoreError>;
@@ -103,6 +105,25 @@ pub trait Outbox: Debug + Send + Sync {
 
     /// How much is live: for metrics and health.
     async fn backlog(&self) -> Result<Backlog, StoreError>;
+}
+
+/// Cancels all live deliveries of these endpoints, a slice at a time, so that others get their turns. Returns how many.
+///
+/// # Errors
+/// If the store fails; what was cancelled until then stays so.
+pub async fn cancel_all(
+    store: &dyn Store,
+    endpoints: &[EndpointId],
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let mut sum = 0;
+    loop {
+        let cancelled = store.cancel(endpoints.to_vec(), SLICE, now).await?;
+        sum += cancelled;
+        if cancelled < u64::from(SLICE) {
+            return Ok(sum);
+        }
+    }
 }
 
 /// Keys as ciphertext.
@@ -380,3 +401,6 @@ pub struct DataKeyRecord {
     /// The wrapped key.
     pub wrapped: Vec<u8>,
 }
+
+/// How many deliveries are cancelled in one transaction.
+const SLICE: u32 = 1_000;

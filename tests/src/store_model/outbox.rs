@@ -153,15 +153,17 @@ impl Outbox for StoreModel {
         Ok(())
     }
 
-    async fn cancel(&self, endpoints: Vec<EndpointId>, now: Timestamp) -> Result<u64, StoreError> {
+    async fn cancel(&self, endpoints: Vec<EndpointId>, most: u32, now: Timestamp) -> Result<u64, StoreError> {
         let mut cancelled = 0;
-        for entry in self.state().deliveries.values_mut() {
-            if entry.ended.is_none() && endpoints.contains(&entry.endpoint) {
+        for endpoint in endpoints {
+            for live in self.due(endpoint, None, Timestamp::MAX, most - cancelled).await? {
+                let mut state = self.state();
+                let entry = state.deliveries.get_mut(&live.id).unwrap();
                 (entry.ended, entry.ended_at) = (Some(DeliveryState::Cancelled), Some(now));
                 cancelled += 1;
             }
         }
-        Ok(cancelled)
+        Ok(u64::from(cancelled))
     }
 
     async fn event(&self, id: EventId) -> Result<Option<EventSummary>, StoreError> {

@@ -76,7 +76,7 @@ pub async fn attempts_come_back_as_recorded(subject: impl Subject) {
         let again = settlement(known, Outcome::Again { due_at }, at(50));
         store.settle(Settlement { attempt: Some(next), ..again }).await.unwrap();
     }
-    store.cancel(vec![endpoint_id(1)], at(60)).await.unwrap();
+    store.cancel(vec![endpoint_id(1)], 10, at(60)).await.unwrap();
     assert_eq!(store.attempts(delivery_id(1)).await.unwrap(), recorded);
 }
 
@@ -88,7 +88,7 @@ pub async fn what_is_unknown_is_not_found(subject: impl Subject) {
     assert_eq!(store.attempts(delivery_id(1)).await.unwrap(), []);
     let filter = DeliveryFilter { endpoint: Some(endpoint_id(1)), ..everything() };
     assert_eq!(store.deliveries(filter).await.unwrap(), DeliveryPage::default());
-    assert_eq!(store.cancel(vec![endpoint_id(1)], at(0)).await.unwrap(), 0);
+    assert_eq!(store.cancel(vec![endpoint_id(1)], 10, at(0)).await.unwrap(), 0);
 }
 
 /// Deliveries of 12 events to 6 endpoints of 3 consumers, in every state; newest first.

@@ -130,7 +130,7 @@ pub async fn the_backlog_is_counted(mut subject: impl Subject) {
     let again = Outcome::Again { due_at: at(50) };
     store.settle(settlement(live(3, 1, 2, at(10), 0), again, at(11))).await.unwrap();
     assert_eq!(store.backlog().await.unwrap(), Backlog { live: 4, oldest_due: Some(at(20)) });
-    assert_eq!(store.cancel(vec![endpoint_id(2)], at(12)).await.unwrap(), 2);
+    assert_eq!(store.cancel(vec![endpoint_id(2)], 10, at(12)).await.unwrap(), 2);
     assert_eq!(store.backlog().await.unwrap(), Backlog { live: 2, oldest_due: Some(at(30)) });
     let delivered = Outcome::Final(DeliveryState::Delivered);
     store.settle(settlement(live(1, 1, 1, at(30), 0), delivered, at(31))).await.unwrap();

@@ -181,8 +181,13 @@ pub async fn cancelling_ends_what_is_live_and_nothing_else(subject: impl Subject
     store.settle(settlement(delivered, Outcome::Final(DeliveryState::Delivered), at(1))).await.unwrap();
 
     let endpoints = vec![endpoint_id(1), endpoint_id(2), endpoint_id(99)];
-    assert_eq!(store.cancel(endpoints.clone(), at(10)).await.unwrap(), 3);
-    assert_eq!(store.cancel(endpoints, at(11)).await.unwrap(), 0);
+    assert_eq!(store.cancel(endpoints.clone(), 0, at(9)).await.unwrap(), 0);
+    assert_eq!(store.cancel(endpoints.clone(), 1, at(10)).await.unwrap(), 1);
+    // Of the first endpoint; the one that was tried is due last.
+    assert_eq!(shown(store, 1).await.state, DeliveryState::Retrying);
+    assert_eq!(shown(store, 3).await.state, DeliveryState::Cancelled);
+    assert_eq!(store.cancel(endpoints.clone(), 2, at(10)).await.unwrap(), 2);
+    assert_eq!(store.cancel(endpoints, 2, at(11)).await.unwrap(), 0);
     let mut states = Vec::new();
     for number in 1..=5 {
         states.push(shown(store, number).await.state);

@@ -23,7 +23,7 @@ enum Step {
     Accept { endpoints: Vec<u32>, due: i64, expiry: Option<i64>, key: Option<(u8, u8)> },
     Settle { pick: usize, attempts_off: bool, tried: bool, outcome: Outcome, with_change: bool },
     Redeliver { events: Vec<u32>, endpoint: u32, due: i64 },
-    Cancel { endpoints: Vec<u32> },
+    Cancel { endpoints: Vec<u32>, most: u32 },
     Change { id: u8, remove: bool },
     SaveRing { expected: u64 },
     KeepKey { owner: u32 },
@@ -102,9 +102,9 @@ impl Walker {
                 let made = store.redeliver(deliveries, vec![change(2, false, now)]).await;
                 format!("{:?}", made.map_err(|error| error.code()))
             }
-            Step::Cancel { endpoints } => {
+            Step::Cancel { endpoints, most } => {
                 let endpoints = endpoints.into_iter().map(endpoint_id).collect();
-                format!("{:?}", store.cancel(endpoints, at(now)).await.unwrap())
+                format!("{:?}", store.cancel(endpoints, most, at(now)).await.unwrap())
             }
             Step::Change { id, remove } => {
                 format!("{:?}", store.change(vec![change(id, remove, now)]).await.unwrap())
@@ -223,7 +223,7 @@ fn step() -> impl Strategy<Value = Step> {
             }),
         1 => (vec(0..9_u32, 0..3), 0..5_u32, due.clone())
             .prop_map(|(events, endpoint, due)| Step::Redeliver { events, endpoint, due }),
-        1 => vec(0..5_u32, 0..3).prop_map(|endpoints| Step::Cancel { endpoints }),
+        1 => (vec(0..5_u32, 0..3), 0..4_u32).prop_map(|(endpoints, most)| Step::Cancel { endpoints, most }),
         1 => (0..3_u8, any::<bool>()).prop_map(|(id, remove)| Step::Change { id, remove }),
         1 => (0..4_u64).prop_map(|expected| Step::SaveRing { expected }),
         1 => (0..3_u32).prop_map(|owner| Step::KeepKey { owner }),

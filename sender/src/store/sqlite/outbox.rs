@@ -62,14 +62,14 @@ impl Outbox for SqliteStore {
         self.writer.write(move |session| accept::redeliver(session, &deliveries, &changes)).await
     }
 
-    async fn cancel(&self, endpoints: Vec<EndpointId>, now: Timestamp) -> Result<u64, StoreError> {
+    async fn cancel(&self, endpoints: Vec<EndpointId>, most: u32, now: Timestamp) -> Result<u64, StoreError> {
         self.writer
             .write(move |session| {
                 let mut cancelled = 0;
                 for endpoint in &endpoints {
-                    cancelled += settle::cancel(session, *endpoint, now)?;
+                    cancelled += settle::cancel(session, *endpoint, most.saturating_sub(cancelled), now)?;
                 }
-                Ok(cancelled)
+                Ok(u64::from(cancelled))
             })
             .await
     }

@@ -1,6 +1,6 @@
 //! `settle` and `cancel`: how deliveries leave the live table, or wait in it for another attempt.
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 use waxseal_keys::Timestamp;
 
 use super::catalog;
@@ -35,18 +35,38 @@ pub(super) fn settle(session: &mut Session, settlement: &Settlement) -> Result<S
     Ok(Settled::Recorded)
 }
 
-/// Cancels every live delivery of an endpoint; returns how many there were.
-pub(super) fn cancel(session: &mut Session, endpoint: EndpointId, now: Timestamp) -> Result<u64, Failure> {
-    let Some(route) = session.known_route(endpoint)? else { return Ok(0) };
+/// Cancels live deliveries of an endpoint, those first that are due first, at most so many; returns how many.
+pub(super) fn cancel(
+    session: &mut Session,
+    endpoint: EndpointId,
+    most: u32,
+    now: Timestamp,
+) -> Result<u32, Failure> {
+    let Some(route) = session.known_route(endpoint)?.filter(|_| most > 0) else { return Ok(0) };
+    let last = session
+        .prepare(
+            "SELECT due_at, id FROM delivery_live WHERE route = ?1 ORDER BY due_at, id LIMIT 1 OFFSET ?2 - 1",
+        )?
+        .query_row(params![route, most], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let (last_due, last_id): (i64, [u8; 16]) = last.unwrap_or((i64::MAX, [u8::MAX; 16]));
     session
         .prepare(
             "INSERT INTO attempts (delivery, number, route, state, recorded_at)
-                 SELECT id, 0, route, ?2, ?3 FROM delivery_live WHERE route = ?1",
+                 SELECT id, 0, route, ?2, ?3 FROM delivery_live WHERE route = ?1 AND (due_at, id) <= (?4, ?5)",
         )?
-        .execute(params![route, state_number(DeliveryState::Cancelled), now.as_millis()])?;
-    let cancelled = session.prepare("DELETE FROM delivery_live WHERE route = ?1")?.execute([route])?;
+        .execute(params![
+            route,
+            state_number(DeliveryState::Cancelled),
+            now.as_millis(),
+            last_due,
+            last_id
+        ])?;
+    let cancelled = session
+        .prepare("DELETE FROM delivery_live WHERE route = ?1 AND (due_at, id) <= (?2, ?3)")?
+        .execute(params![route, last_due, last_id])?;
     session.live_change -= i64::try_from(cancelled).unwrap_or(i64::MAX);
-    Ok(u64::try_from(cancelled).unwrap_or(u64::MAX))
+    Ok(u32::try_from(cancelled).unwrap_or(u32::MAX))
 }
 
 /// Takes the delivery out of the live table or gives it a new due time; says whether the fence held.

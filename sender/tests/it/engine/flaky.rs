@@ -105,8 +105,8 @@ impl Outbox for Flaky {
         self.store.redeliver(deliveries, changes).await
     }
 
-    async fn cancel(&self, endpoints: Vec<EndpointId>, now: Timestamp) -> Result<u64, StoreError> {
-        self.store.cancel(endpoints, now).await
+    async fn cancel(&self, endpoints: Vec<EndpointId>, most: u32, now: Timestamp) -> Result<u64, StoreError> {
+        self.store.cancel(endpoints, most, now).await
     }
 
     async fn event(&self, id: EventId) -> Result<Option<EventSummary>, StoreError> {
