@@ -1,57 +1,23 @@
 //! The store, the tasks and the time, as a model; its steps check what must hold after each of them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod health;
+mod step;
 
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Mutex;
 
-use super::super::super::breaker::{BreakerPolicy, Kind, Observation, Sign};
-use super::super::super::pace::Terms;
-use super::super::super::place::place;
+pub(super) use self::step::{How, Step};
 use super::super::*;
+use crate::engine::breaker::BreakerPolicy;
 use crate::engine::hold::Hold;
+use crate::engine::pace::Terms;
+use crate::engine::place::place;
 use crate::id::{ConsumerId, DeliveryId, EventId};
 use crate::model::delivery::LiveDelivery;
 use crate::model::pace::Order;
 use crate::store::{DuePosition, EndpointWork};
 
 pub(super) const ENDPOINTS: usize = 5;
-
-#[derive(Clone, Debug)]
-pub(super) enum Step {
-    Publish { endpoint: usize, delay: i64 },
-    Announce { which: usize },
-    LoseAnnouncement { which: usize },
-    Claim,
-    Settle { which: usize, how: How },
-    Done { which: usize },
-    BeginRead,
-    Read { which: usize, fails: bool },
-    Hold { endpoint: usize },
-    Release { endpoint: usize },
-    Withdraw { endpoint: usize, which: usize },
-    LookAtStore,
-    Discover,
-    Doubtful,
-    NewEpoch,
-    Advance { millis: i64 },
-    Agree { endpoint: usize, terms: Terms },
-    WriteHealth { which: usize, done: bool },
-    Restart,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum How {
-    Final,
-    /// Answered, but not delivered for good.
-    Refused,
-    /// Answered after so many seconds.
-    Slow(u64),
-    Again(i64),
-    /// As `Again`, with a wish to be left alone for so long.
-    Rest(i64),
-    Held,
-    Left,
-}
 
 /// What endpoints are configured to.
 #[derive(Debug, Default)]
@@ -215,111 +181,6 @@ impl World {
         true
     }
 
-    /// Rate, rest, breaker and order, from what the world knows of them.
-    fn check_turn(&mut self, claim: &Claim, terms: &Terms, in_flight: usize) {
-        let delivery = &claim.delivery;
-        if terms.order == Order::Fifo {
-            let rows = self.rows.get(&delivery.endpoint).into_iter().flat_map(BTreeMap::values);
-            let first = rows.map(|row| row.id).filter(|id| !self.unannounced.contains(id)).min();
-            // What nobody announced may come late, but never early.
-            assert!(first.is_none_or(|first| delivery.id <= first), "out of order");
-        }
-        let watched = self.watched.entry(delivery.endpoint).or_default();
-        assert!(watched.not_before.is_none_or(|moment| moment <= self.now), "too early");
-        assert_eq!(claim.kind == Kind::Probe, watched.open, "a probe if and only if the breaker is open");
-        assert!(!watched.open || in_flight == 0, "more than a probe");
-        watched.claimed.push(self.now);
-        if let Some(rate) = terms.rate {
-            for (n, from) in watched.claimed.iter().rev().enumerate() {
-                let millis = u32::try_from(self.now.duration_since(*from).as_millis() + 1).unwrap();
-                let most = f64::from(rate.burst()) + rate.per_second() * f64::from(millis) / 1_000.0;
-                assert!(f64::from(u32::try_from(n + 1).unwrap()) <= most + 1e-6, "above the rate");
-            }
-        }
-    }
-
-    /// What an attempt says of its endpoint, to the schedule and to the world.
-    fn observe(&mut self, claim: &Claim, how: How) {
-        let (sign, took, rest) = match how {
-            How::Final => (Sign::Delivered, Duration::ZERO, None),
-            How::Refused => (Sign::Answered, Duration::ZERO, None),
-            How::Slow(seconds) => (Sign::Delivered, Duration::from_secs(seconds), None),
-            How::Again(_) => (Sign::Failed, Duration::ZERO, None),
-            How::Rest(millis) => (Sign::Failed, Duration::ZERO, Some(millis)),
-            How::Held | How::Left => return,
-        };
-        let endpoint = claim.delivery.endpoint;
-        let later = |millis: i64| Timestamp::from_millis(self.now.as_millis() + millis);
-        let rest_until = rest.map(later);
-        let seen = Observation { sign, took, rest_until, kind: claim.kind, jitter: 0.5, at: self.now };
-        let watched = self.watched.entry(endpoint).or_default();
-        if sign == Sign::Failed {
-            watched.failures += 1;
-            let opens = !watched.open && watched.failures >= self.policy.failures;
-            watched.open |= opens;
-            if opens || claim.kind == Kind::Probe {
-                watched.not_before = watched.not_before.max(Some(later(100)));
-            }
-        } else {
-            watched.failures = 0;
-            watched.open = false;
-            watched.not_before = None;
-        }
-        if let Some(millis) = rest {
-            watched.not_before = watched.not_before.max(Some(later(millis.min(600))));
-        }
-        let observed = self.schedule.observe(endpoint, &seen, &self.policy, self.now);
-        self.writes.extend(observed.write.map(|write| (endpoint, write)));
-    }
-
-    /// A change to what is kept of an endpoint's health reaches the store, or does not.
-    pub(super) fn write_health(&mut self, which: usize, done: bool) {
-        if self.writes.is_empty() {
-            return;
-        }
-        let (endpoint, change) = self.writes.swap_remove(which % self.writes.len());
-        let wrote = if done { Wrote::Done } else { Wrote::Nothing };
-        if done {
-            match &change {
-                HealthChange::Keep(health) => drop(self.kept.insert(endpoint, health.clone())),
-                HealthChange::Forget => drop(self.kept.remove(&endpoint)),
-            }
-        }
-        let next = self.schedule.health_written(endpoint, change, wrote, self.now);
-        self.writes.extend(next.map(|next| (endpoint, next)));
-    }
-
-    /// Another process goes on with what is in the store.
-    pub(super) fn restart(&mut self) {
-        // What it did not write in time it will have to learn again.
-        while !self.writes.is_empty() {
-            self.write_health(0, true);
-        }
-        self.schedule = fresh(&self.limits, &self.configuration);
-        let kept: Vec<_> = self.kept.values().cloned().collect();
-        kept.into_iter().for_each(|health| self.schedule.restore(health, self.now));
-        (self.flying, self.settled, self.reads) = (Vec::new(), Vec::new(), Vec::new());
-        (self.announcements, self.unannounced) = (Vec::new(), HashSet::new());
-        for (endpoint, watched) in &mut self.watched {
-            // Rests and the tokens that were taken are not kept; an open breaker is.
-            watched.claimed.clear();
-            watched.open = self.kept.get(endpoint).is_some_and(|kept| kept.open.is_some());
-            watched.failures = u32::from(self.kept.contains_key(endpoint));
-            watched.not_before = self.kept.get(endpoint).and_then(|kept| Some(kept.open?.probe_at));
-        }
-        self.look_at_store();
-        self.discover();
-    }
-
-    pub(super) fn agree(&mut self, endpoint: usize, terms: Terms) {
-        let endpoint = endpoint_id(endpoint);
-        if self.configuration.terms_of(endpoint).rate != terms.rate {
-            self.watched.entry(endpoint).or_default().claimed.clear();
-        }
-        self.configuration.0.lock().unwrap().insert(endpoint, terms);
-        self.schedule.refresh(endpoint, self.now);
-    }
-
     fn discover(&mut self) {
         for work in std::mem::take(&mut self.seen) {
             self.schedule.discovered(work, self.now);
@@ -472,29 +333,6 @@ impl World {
             self.kept.remove(&endpoint);
         }
         self.schedule.release(endpoint, self.now);
-    }
-
-    pub(super) fn check_memory(&mut self) {
-        for (endpoint, watched) in &mut self.watched {
-            if !self.schedule.knows(*endpoint) {
-                assert!(!watched.open, "an open breaker is forgotten");
-                watched.failures = 0;
-            }
-        }
-        let mut waiting = 0;
-        for lane in self.schedule.lanes.values() {
-            assert!(lane.waiting() <= self.limits.lane, "a lane holds too much");
-            assert!(lane.held.is_none() || lane.waiting() == 0, "a held lane holds deliveries");
-            waiting += lane.waiting();
-        }
-        assert_eq!(waiting, self.schedule.room.waiting);
-        assert!(waiting <= self.limits.waiting + self.schedule.lanes() * self.limits.lane_when_full());
-        let flying = self.flying.len() + self.settled.len();
-        assert_eq!(flying, self.schedule.in_flight());
-        let counted: usize = self.schedule.lanes.values().map(|lane| lane.counted(self.now).in_flight).sum();
-        assert_eq!(counted, flying);
-        assert!(self.schedule.watch.len() <= self.schedule.lanes.len());
-        assert!(self.schedule.timers.len() <= self.schedule.lanes.len());
     }
 
     /// Everything goes well from here on. The next step is taken when the schedule says so, and no other.
