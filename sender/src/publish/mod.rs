@@ -15,6 +15,7 @@
 //! delivered as they stand in it, and what is published after an answer is delivered after what was answered. Between
 //! publications that do not wait for each other there is no order to keep.
 
+mod carried_out;
 mod expected;
 mod idempotency;
 pub mod payload;
@@ -22,9 +23,11 @@ mod redeliver;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use waxseal_envelope::{Data, EventType, MAX_TXN};
 use waxseal_keys::DataKey;
 use waxseal_keys::{Clock, Timestamp};
@@ -38,6 +41,7 @@ use crate::model::endpoint::Endpoint;
 use crate::model::event::PublishedEvent;
 use crate::store::{Accepted, DeliveryFilter, NewDelivery, NewEvent, Store, StoreError};
 
+use self::carried_out::CarriedOut;
 use self::expected::Expectation;
 pub use self::expected::Expected;
 pub use self::idempotency::{IdempotencyKey, IdempotencyKeyError};
@@ -217,8 +221,8 @@ impl Publisher {
         }
     }
 
-    /// Writes the event and tells the engine, as one task of its own: if the caller is dropped while the store
-    /// commits, the engine still hears of what was committed.
+    /// Writes the event and tells the engine: if the caller is dropped while the store commits, the engine still hears
+    /// of what was committed.
     async fn keep(
         &self,
         new: NewEvent,
@@ -239,7 +243,7 @@ impl Publisher {
             drop(expectation);
             Ok::<_, StoreError>(accepted)
         };
-        match tokio::spawn(task).await {
+        match AssertUnwindSafe(CarriedOut::new(task)).catch_unwind().await {
             Ok(accepted) => Ok(accepted?),
             Err(_) => Err(PublishError::Ending),
         }
