@@ -43,21 +43,22 @@ impl Data {
     /// # Ok::<(), waxseal_envelope::DataError>(())
     /// ```
     pub fn json(text: &[u8]) -> Result<Self, DataError> {
-        if text.len() > MAX_JSON {
-            return Err(DataError::JsonTooLong { found: text.len(), limit: MAX_JSON });
-        }
+        check_length(text.len())?;
         let text = str::from_utf8(text).map_err(|error| DataError::Utf8 { at: error.valid_up_to() })?;
-        let finding = RefCell::default();
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let scan = Scan { depth: 0, finding: &finding };
-        let outcome = scan.deserialize(&mut deserializer).and_then(|()| deserializer.end());
-        outcome.map_err(|error| match finding.take().into_error() {
-            Some(refused) => refused,
-            None => DataError::Syntax { detail: error.to_string() },
-        })?;
+        check_json(text)?;
         let raw = RawValue::from_string(text.to_owned())
             .map_err(|error| DataError::Syntax { detail: error.to_string() })?;
         Ok(Self::Json(raw))
+    }
+
+    /// As [`Data::json`], of a part of JSON that has been read: it need not be parsed once more to be taken.
+    ///
+    /// # Errors
+    /// [`DataError`] says why not every receiver can parse it.
+    pub fn json_value(value: &RawValue) -> Result<Self, DataError> {
+        check_length(value.get().len())?;
+        check_json(value.get())?;
+        Ok(Self::Json(value.to_owned()))
     }
 
     /// Takes bytes that are not JSON, with their media type.
@@ -77,6 +78,21 @@ impl Data {
         }
         Ok(Self::Binary { content_type: content_type.to_owned(), bytes })
     }
+}
+
+fn check_length(found: usize) -> Result<(), DataError> {
+    if found > MAX_JSON { Err(DataError::JsonTooLong { found, limit: MAX_JSON }) } else { Ok(()) }
+}
+
+fn check_json(text: &str) -> Result<(), DataError> {
+    let finding = RefCell::default();
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let scan = Scan { depth: 0, finding: &finding };
+    let outcome = scan.deserialize(&mut deserializer).and_then(|()| deserializer.end());
+    outcome.map_err(|error| match finding.take().into_error() {
+        Some(refused) => refused,
+        None => DataError::Syntax { detail: error.to_string() },
+    })
 }
 
 /// Shows the kind and size, never the content.

@@ -13,6 +13,16 @@ fn json_is_kept_byte_for_byte() {
 }
 
 #[test]
+fn a_part_of_json_is_taken_as_it_is_and_checked_as_json_is() {
+    for text in ["null", r#"{"b":1,"a":2}"#, r#"{"a":1,"a":1}"#, r#""\ud800""#, "[1e400]"] {
+        let part: Box<RawValue> = serde_json::from_str(text).unwrap();
+        assert_eq!(Data::json_value(&part), Data::json(text.as_bytes()), "{text}");
+    }
+    let long: Box<RawValue> = serde_json::from_str(&format!("\"{}\"", "a".repeat(MAX_JSON))).unwrap();
+    assert!(matches!(Data::json_value(&long), Err(DataError::JsonTooLong { .. })));
+}
+
+#[test]
 fn duplicates_are_found_at_any_depth_and_by_meaning() {
     let at =
         |member: &str, pointer: &str| DataError::Duplicate { member: member.into(), pointer: pointer.into() };

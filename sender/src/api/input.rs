@@ -235,6 +235,9 @@ impl Fields {
     }
 
     fn into_errors(mut self) -> Vec<FieldError> {
+        if self.members.is_empty() {
+            return self.errors;
+        }
         let known = self.known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         for name in self.members.keys().take(MAX_UNKNOWN_REPORTED) {
             let name = name.chars().take(MAX_NAME_REPORTED).collect::<String>();

@@ -137,7 +137,7 @@ fn read_data(json: Option<&RawValue>, fields: &mut Fields) -> Result<Data, Refus
     let (content_type, base64) = (content_type?, base64?);
     match (json, base64, content_type) {
         (Some(json), None, None) => {
-            Data::json(json.get().as_bytes()).map_err(|error| fields.refuse("data", error.to_string()))
+            Data::json_value(json).map_err(|error| fields.refuse("data", error.to_string()))
         }
         (None, Some(bytes), Some(content_type)) => Data::binary(&content_type, bytes)
             .map_err(|error| fields.refuse("data_base64", error.to_string())),

@@ -34,6 +34,8 @@ pub(super) struct Lane {
     /// What waits or is in flight: nothing enters twice.
     known: HashSet<DeliveryId>,
     in_flight: HashMap<DeliveryId, Flight>,
+    /// When the oldest of those was claimed.
+    oldest_since: Option<Timestamp>,
     /// What will be live soon, or not.
     pub(super) expected: BTreeSet<DeliveryId>,
     /// Low-water cursor: what is live at or before it is known; `None`: everything that is live is known.
@@ -97,6 +99,7 @@ impl Lane {
             waiting: BTreeMap::new(),
             known: HashSet::new(),
             in_flight: HashMap::new(),
+            oldest_since: None,
             expected: BTreeSet::new(),
             low,
             reading: Reading::Idle,
@@ -140,6 +143,7 @@ impl Lane {
         let Waiting { delivery, payload, found } = waiting;
         self.charge(now);
         self.in_flight.insert(delivery.id, Flight { due_at: delivery.due_at, since: now });
+        self.oldest_since = Some(self.oldest_since.map_or(now, |oldest| oldest.min(now)));
         let kind = if self.health.open.is_some() { Kind::Probe } else { Kind::Regular };
         Some(Claim { delivery, payload, found, kind, epoch })
     }
@@ -173,6 +177,9 @@ impl Lane {
     pub(super) fn end(&mut self, id: DeliveryId) -> Option<DuePosition> {
         let flight = self.in_flight.remove(&id)?;
         self.known.remove(&id);
+        if self.oldest_since == Some(flight.since) {
+            self.oldest_since = self.in_flight.values().map(|flight| flight.since).min();
+        }
         if let Reading::Running { ended, .. } = &mut self.reading {
             ended.insert(id);
         }
@@ -266,8 +273,7 @@ impl Lane {
 
     /// When the oldest delivery in flight will have been there for too long.
     pub(super) fn overdue_at(&self) -> Option<Timestamp> {
-        let oldest = self.in_flight.values().map(|flight| flight.since).min();
-        oldest.map(|since| since.saturating_add(SLOW))
+        self.oldest_since.map(|since| since.saturating_add(SLOW))
     }
 
     /// Before this no token can be had, if there is a limit.

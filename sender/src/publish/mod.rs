@@ -16,6 +16,7 @@
 //! publications that do not wait for each other there is no order to keep.
 
 mod cancel;
+mod carried_out;
 mod expected;
 mod expiry;
 mod idempotency;
@@ -25,9 +26,11 @@ mod single;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use waxseal_envelope::{Data, EventType, MAX_TXN};
 use waxseal_keys::DataKey;
 use waxseal_keys::{Clock, Timestamp};
@@ -42,6 +45,7 @@ use crate::model::event::PublishedEvent;
 use crate::store::{Accepted, DeliveryFilter, NewDelivery, NewEvent, Store, StoreError};
 
 pub use self::cancel::{Attempting, CancelError, CancelledSome};
+use self::carried_out::CarriedOut;
 use self::expected::Expectation;
 pub use self::expected::Expected;
 pub use self::expiry::{Expiry, LONGEST_LIFE};
@@ -241,8 +245,8 @@ impl Publisher {
         }
     }
 
-    /// Writes the event and tells the engine, as one task of its own: if the caller is dropped while the store
-    /// commits, the engine still hears of what was committed.
+    /// Writes the event and tells the engine: if the caller is dropped while the store commits, the engine still hears
+    /// of what was committed.
     async fn keep(
         &self,
         new: NewEvent,
@@ -263,7 +267,7 @@ impl Publisher {
             drop(expectation);
             Ok::<_, StoreError>(accepted)
         };
-        match tokio::spawn(task).await {
+        match AssertUnwindSafe(CarriedOut::new(task)).catch_unwind().await {
             Ok(accepted) => Ok(accepted?),
             Err(_) => Err(PublishError::Ending),
         }

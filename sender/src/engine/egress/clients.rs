@@ -113,7 +113,6 @@ impl Clients {
             .connect_timeout(self.connect_timeout)
             .timeout(self.total_timeout)
             .pool_idle_timeout(POOL_IDLE)
-            .pool_max_idle_per_host(POOL_SIZE)
     }
 
     /// The operating system's roots and the operator's.
@@ -162,14 +161,10 @@ const USER_AGENT: &str = concat!("waxseal/", env!("CARGO_PKG_VERSION"));
 
 /// What an endpoint is sent in a row comes within seconds; a new connection after a quiet quarter of a minute costs
 /// little. It is also shorter than what common servers and load balancers keep (60 s and more), so that it is we who
-/// close. All idle connections together are at most those that were used within this time.
+/// close. Their number needs no bound of its own: at most as many are idle as were in flight at once within this time,
+/// and most are at times. A connection is idle while its delivery is being settled, and deliveries that share a commit
+/// are settled together, so that with a lower bound each round would close what the next one opens again.
 const POOL_IDLE: Duration = Duration::from_secs(15);
-
-/// Idle connections to one host. While a busy endpoint has 64 deliveries in flight, each connection that comes back is
-/// taken again at once and hardly any is idle, so this bounds only what a burst leaves behind: 64 workers with 50
-/// deliveries each open some 64 connections at 64, 32 and 8 alike, but rounds of 64 that all end before the next
-/// begin keep half of theirs at 32.
-const POOL_SIZE: usize = 32;
 
 /// A client without connections is some kilobytes.
 const CLIENTS_KEPT: NonZeroUsize = NonZeroUsize::new(1_024).expect("not zero");

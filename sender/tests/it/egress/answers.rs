@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::Barrier;
 use waxseal_keys::Timestamp;
 use waxseal_sender::engine::post::{Answer, EXCERPT_LIMIT, RetryAfter};
 
 use crate::egress::open_egress;
-use crate::egress::server::Server;
+use crate::egress::server::{Server, read_request};
 
 async fn answered(status: u16, headers: &str, body: &str) -> Answer {
     let length = body.len();
@@ -95,3 +98,32 @@ async fn a_busy_endpoint_keeps_its_connections() {
     println!("{connections} connections for 3200 deliveries");
     assert!(connections < 320, "{connections} connections for 3200 deliveries");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deliveries_that_are_settled_together_find_their_connections_again() {
+    // Nobody is answered before all have asked, as when they share a commit: all their connections are idle at once.
+    let round = Arc::new(Barrier::new(ROUND));
+    let server = Server::start(move |mut stream| {
+        let round = Arc::clone(&round);
+        async move {
+            while read_request(&mut stream).await.is_some() {
+                round.wait().await;
+                if stream.write_all(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n").await.is_err() {
+                    break;
+                }
+            }
+        }
+    })
+    .await;
+    let (egress, url) = (open_egress(), server.url("/"));
+    for _ in 0..5 {
+        for posted in join_all((0..ROUND).map(|_| egress.post(&url, "token"))).await {
+            assert_eq!(posted.unwrap().status, 202);
+        }
+    }
+    // A few more than needed are opened where a request comes before a connection is known to be idle.
+    let connections = server.connections();
+    assert!((ROUND..2 * ROUND).contains(&connections), "{connections} connections");
+}
+
+const ROUND: usize = 64;
