@@ -47,6 +47,7 @@ pub mod listen;
 pub mod model;
 pub mod publish;
 mod quota;
+pub mod rewrap;
 pub mod sender;
 pub mod signing_keys;
 pub mod store;

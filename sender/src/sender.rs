@@ -27,7 +27,7 @@ use crate::engine::egress::guard::PlainHttp;
 use crate::engine::egress::{Egress, EgressError, EgressPolicy};
 use crate::engine::{Engine, EngineHandle, EngineParts, EnginePolicy};
 use crate::publish::Publisher;
-use crate::signing_keys::{SigningKeys, SigningKeysError};
+use crate::signing_keys::{Certification, SigningKeys, SigningKeysError, X5c};
 use crate::store::{KeyRecords, Store};
 
 /// What a sender needs to know.
@@ -41,6 +41,8 @@ pub struct Settings {
     pub ring: RingPolicy,
     /// How long receivers may cache the JWKS.
     pub jwks_max_age: Duration,
+    /// Whether the JWKS has certificates.
+    pub x5c: X5c,
     /// Where connections may go.
     pub egress: EgressPolicy,
     /// How deliveries are made.
@@ -118,6 +120,7 @@ impl Settings {
                 rotate_every: config.signing.rotate_every,
             },
             jwks_max_age: config.signing.jwks_max_age,
+            x5c: if config.signing.x5c { X5c::Published } else { X5c::Omitted },
             egress,
             engine,
         })
@@ -146,6 +149,7 @@ impl Sender {
             Arc::clone(&clock),
         )
         .await?;
+        signing_keys.certify(Certification::of(&settings.issuer, settings.x5c)).await?;
         let egress = Arc::new(Egress::new(settings.egress)?);
         let consumer_keys = Arc::new(ConsumerKeys::new(
             Arc::clone(&directory),
