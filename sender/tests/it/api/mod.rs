@@ -7,6 +7,7 @@ mod deliveries;
 mod endpoint_auth;
 mod events;
 mod keys;
+mod own_keys;
 mod pace;
 mod reach;
 mod refusals;

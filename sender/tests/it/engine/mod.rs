@@ -5,8 +5,10 @@
 mod changes;
 mod client_authority;
 mod credentials;
+mod erasure;
 mod flaky;
 mod isolation;
+mod revocation;
 mod support;
 mod trouble;
 
