@@ -121,9 +121,10 @@ impl KeysCommand {
                 output.list(&answer, &["kid", "alg", "state", "published_since"])
             }
             Self::Rotate { to } => {
-                let path = to
-                    .as_deref()
-                    .map_or(vec!["signing-keys", "rotate"], |kid| vec!["signing-keys", kid, "activate"]);
+                let path = match to.as_deref() {
+                    Some(kid) => vec!["signing-keys", kid, "activate"],
+                    None => vec!["signing-keys", "rotate"],
+                };
                 output.item(&remote.connect()?.post(&path, None).await?)
             }
             Self::Import(args) => args.run(remote).await,
