@@ -70,7 +70,8 @@ fn holds(folder: &Path, bytes: &[u8]) -> bool {
 async fn opened(store: &dyn Store, kek: &KeyEncryptionKey) -> BTreeMap<Option<ConsumerId>, DataKey> {
     let open = |record: DataKeyRecord| {
         let owner = record.consumer.as_ref();
-        let context = owner.map_or("data-key|system".to_owned(), |id| format!("data-key|consumer|{id}"));
+        let context =
+            owner.map_or_else(|| "data-key|system".to_owned(), |id| format!("data-key|consumer|{id}"));
         let key = kek.unwrap(&record.wrapped, context.as_bytes()).unwrap();
         (record.consumer, key)
     };

@@ -77,7 +77,8 @@ async fn the_new_key_opens_everything_and_the_old_one_nothing() {
     let old = &used.kek;
     for record in used.store.data_keys().await.unwrap() {
         let owner = record.consumer.as_ref();
-        let context = owner.map_or("data-key|system".to_owned(), |id| format!("data-key|consumer|{id}"));
+        let context =
+            owner.map_or_else(|| "data-key|system".to_owned(), |id| format!("data-key|consumer|{id}"));
         assert!(old.unwrap(&record.wrapped, context.as_bytes()).is_err());
         assert!(new.unwrap(&record.wrapped, context.as_bytes()).is_ok(), "the context is the right one");
     }
