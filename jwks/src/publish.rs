@@ -25,6 +25,12 @@ use crate::{JwkSet, WELL_KNOWN};
 pub trait PublishedKeys: Send + Sync {
     /// The keys that are published now.
     fn published(&self) -> JwkSet;
+
+    /// The document that is served: whoever has more to say of a key than its own members, certificates say, does it
+    /// here.
+    fn document(&self) -> String {
+        self.published().to_json()
+    }
 }
 
 /// A set that never changes.
@@ -57,7 +63,7 @@ struct Published {
 }
 
 async fn serve(State(published): State<Published>, request: HeaderMap) -> Response {
-    let body = published.keys.published().to_json();
+    let body = published.keys.document();
     let etag = entity_tag(&body);
     let validators = [(ETAG, etag.clone()), (CACHE_CONTROL, published.cache_control.to_string())];
     if is_cached(&request, &etag) {

@@ -7,6 +7,7 @@
 //! | `jwk`, `thumbprint` | strict JSON Web Keys (RFC 7517) and their thumbprints (RFC 7638) |
 //! | `signing`, `encryption` | keys that do something: sign, verify, agree, decrypt |
 //! | `generate`, `pem` | making keys, and key files as operators have them (feature `josekit`) |
+//! | `certificate` | signing keys in the form of X.509 |
 //! | `ring` | the life cycle of one's own signing keys |
 //! | `vault` | encryption at rest |
 //! | `time`, `clock` | time as a parameter |
@@ -16,6 +17,7 @@
 //! different types, so that the latter cannot be published by mistake.
 
 mod alg;
+mod certificate;
 mod clock;
 mod encoding;
 mod encryption;
@@ -34,6 +36,9 @@ mod time;
 mod vault;
 
 pub use alg::{ContentEncryption, Curve, KeyManagementAlgorithm, KeyUse, SignatureAlgorithm};
+pub use certificate::Certificate;
+#[cfg(feature = "josekit")]
+pub use certificate::{CertificateError, CertificateName, CertificateRefused, CertifiedKey};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use encryption::{DecryptionFailed, DecryptionKey, EncryptionFailed, EncryptionKey};
 #[cfg(feature = "josekit")]
@@ -42,8 +47,8 @@ pub use jwk::{Jwk, JwkError, PrivateJwk, PublicMaterial};
 #[cfg(feature = "josekit")]
 pub use pem::PemError;
 pub use ring::{
-    KeyRing, KeyState, RevokeError, RingChange, RingEntry, RingPolicy, RingRecord, RingRecordError,
-    RotateError,
+    ImportError, KeyRing, KeyState, RevokeError, RingChange, RingEntry, RingPolicy, RingRecord,
+    RingRecordError, RotateError,
 };
 pub use signing::{SignatureInvalid, SigningFailed, SigningKey, VerifyingKey};
 pub use strict_json::StrictJsonError;

@@ -83,10 +83,62 @@ pub fn private_from_pem(pem: &[u8]) -> Result<PrivateJwk, PemError> {
     }
 }
 
-/// Reads an encrypted private key in PEM (`BEGIN ENCRYPTED PRIVATE KEY`).
+/// Reads a private key in PEM that may be encrypted (`BEGIN ENCRYPTED PRIVATE KEY`, or the traditional form).
 pub fn private_from_encrypted_pem(pem: &[u8], passphrase: &[u8]) -> Result<PrivateJwk, PemError> {
-    let key = PKey::private_key_from_pem_passphrase(pem, passphrase).map_err(|_| PemError::Passphrase)?;
-    private_from_openssl(&key)
+    let mut asked = false;
+    let key = PKey::private_key_from_pem_callback(pem, |room| give(passphrase, room, &mut asked));
+    opened(key, asked, "private key in PEM")
+}
+
+/// Reads an encrypted private key in DER (PKCS#8 `EncryptedPrivateKeyInfo`, RFC 5958 §3).
+pub fn private_from_encrypted_der(der: &[u8], passphrase: &[u8]) -> Result<PrivateJwk, PemError> {
+    let mut asked = false;
+    let key = PKey::private_key_from_pkcs8_callback(der, |room| give(passphrase, room, &mut asked));
+    opened(key, asked, "private key in DER")
+}
+
+/// Reads a private key file in whichever of these forms it is.
+///
+/// # Errors
+/// [`PemError::Encrypted`] if it needs a passphrase and there is none, [`PemError::Passphrase`] if it is another one.
+pub fn private_from_file(file: &[u8], passphrase: Option<&[u8]>) -> Result<PrivateJwk, PemError> {
+    let is_pem = file.windows(PEM_BEGIN.len()).any(|window| window == PEM_BEGIN);
+    match (is_pem, passphrase) {
+        (true, None) => private_from_pem(file),
+        (true, Some(passphrase)) => private_from_encrypted_pem(file, passphrase),
+        (false, _) => match (private_from_der(file), passphrase) {
+            (Err(PemError::Malformed { .. }), Some(passphrase)) => {
+                private_from_encrypted_der(file, passphrase)
+            }
+            (Err(PemError::Malformed { .. }), None) => private_from_encrypted_der(file, b"").map_err(needed),
+            (read, _) => read,
+        },
+    }
+}
+
+/// OpenSSL's question for a passphrase, answered.
+fn give(passphrase: &[u8], room: &mut [u8], asked: &mut bool) -> Result<usize, ErrorStack> {
+    *asked = true;
+    let place = room.get_mut(..passphrase.len()).ok_or_else(ErrorStack::get)?;
+    place.copy_from_slice(passphrase);
+    Ok(passphrase.len())
+}
+
+/// What was read with a passphrase. One that was asked for and did not help was the wrong one.
+fn opened(
+    key: Result<PKey<Private>, ErrorStack>,
+    asked: bool,
+    expected: &'static str,
+) -> Result<PrivateJwk, PemError> {
+    match key {
+        Ok(key) => private_from_openssl(&key),
+        Err(_) if asked => Err(PemError::Passphrase),
+        Err(_) => Err(PemError::Malformed { expected }),
+    }
+}
+
+fn needed(error: PemError) -> PemError {
+    if error == PemError::Passphrase { PemError::Encrypted } else { error }
 }
 
 /// Reads a private key in DER.
@@ -133,7 +185,7 @@ pub fn public_to_der(key: &Jwk) -> Result<Vec<u8>, PemError> {
     public_to_openssl(key.material()).and_then(|key| key.public_key_to_der()).map_err(library)
 }
 
-fn public_from_openssl<T: HasPublic>(key: &PKeyRef<T>) -> Result<Jwk, PemError> {
+pub(crate) fn public_from_openssl<T: HasPublic>(key: &PKeyRef<T>) -> Result<Jwk, PemError> {
     Ok(Jwk::from_material(public_material(key)?)?)
 }
 
@@ -249,3 +301,6 @@ fn okp_id(curve: Curve) -> Id {
 fn library(_: ErrorStack) -> PemError {
     PemError::Library
 }
+
+/// How the armour of RFC 7468 begins.
+const PEM_BEGIN: &[u8] = b"-----BEGIN ";

@@ -29,6 +29,9 @@
 //! up. The active key goes on signing meanwhile; [`KeyRing::clock_lag`] tells how far behind the clock is,
 //! and a new ring is the remedy where that is too long.
 
+#[cfg(feature = "josekit")]
+mod certify;
+mod import;
 mod life;
 mod record;
 
@@ -37,10 +40,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::alg::SignatureAlgorithm;
+use crate::certificate::Certificate;
 use crate::jwk::Jwk;
 use crate::signing::SigningKey;
 use crate::time::Timestamp;
 
+pub use import::ImportError;
 pub use life::{RevokeError, RingChange, RotateError};
 pub use record::{RingRecord, RingRecordError};
 
@@ -60,6 +65,13 @@ impl RingPolicy {
     /// that time, whichever is longer.
     pub fn for_max_age(max_age: Duration) -> Self {
         Self { pending_for: DAY.max(max_age.saturating_mul(2)), ..Self::default() }
+    }
+
+    /// How long a key is published if all goes as planned: it waits as the standby while the one before it signs,
+    /// signs as long itself, and retires. Where the operator rotates, two years of each.
+    pub fn planned_life(&self) -> Duration {
+        let turn = self.rotate_every.unwrap_or(UNPLANNED_TURN).max(self.pending_for);
+        turn.saturating_mul(2).saturating_add(self.retiring_for)
     }
 }
 
@@ -100,6 +112,8 @@ pub struct RingEntry {
     revoked: Option<Timestamp>,
     /// Present while the key is published.
     key: Option<SigningKey>,
+    /// The key as a certificate, if one was made; gone with the key.
+    certificate: Option<Certificate>,
 }
 
 impl RingEntry {
@@ -146,6 +160,11 @@ impl RingEntry {
     /// When it was revoked.
     pub fn revoked(&self) -> Option<Timestamp> {
         self.revoked
+    }
+
+    /// Its certificate, while it is published and if one was made.
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_ref()
     }
 
     /// Whether a Pending key may sign at `now` (a time no earlier than the ring's mark).
@@ -212,6 +231,13 @@ impl KeyRing {
         published.filter_map(|entry| entry.key.as_ref()).map(SigningKey::public_jwk).collect()
     }
 
+    /// The certificate of a key that is published at `now`.
+    pub fn certificate_at(&self, kid: &str, now: Timestamp) -> Option<&Certificate> {
+        let now = self.not_before_seen(now);
+        let entry = self.entries.iter().find(|entry| entry.kid == kid)?;
+        if entry.is_over(&self.policy, now) { None } else { entry.certificate() }
+    }
+
     /// Every key that the ring remembers, oldest first.
     pub fn entries(&self) -> &[RingEntry] {
         &self.entries
@@ -275,3 +301,6 @@ impl KeyRing {
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What is assumed where nobody has planned anything.
+const UNPLANNED_TURN: Duration = Duration::from_secs(2 * 365 * 24 * 60 * 60);

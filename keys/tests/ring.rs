@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use support::{DAY, HOUR, generator, key, kids, published, restart};
 use waxseal_keys::{
-    KeyRing, KeyState, RevokeError, RingPolicy, RingRecord, RingRecordError, RotateError, SigningKey,
-    Timestamp,
+    ImportError, KeyRing, KeyState, RevokeError, RingPolicy, RingRecord, RingRecordError, RotateError,
+    SigningKey, Timestamp,
 };
 
 const START: Timestamp = Timestamp::from_seconds(1_795_293_600);
@@ -196,4 +196,42 @@ fn a_damaged_record_is_refused() {
         assert_ne!(damaged, text, "{from}");
         assert_eq!(read(&damaged), Err(expected), "{from}");
     }
+}
+
+#[test]
+fn an_imported_key_waits_like_any_other_and_signs_when_it_is_named() {
+    let mut ring = ring_with_standby(None);
+    let change = ring.import(key(7), START).unwrap();
+    assert_eq!((change.kid, change.state), (kids(7), KeyState::Pending));
+    assert_eq!(published(&ring, START), [kids(0), kids(1), kids(7)]);
+    let ready = START.saturating_add(DAY);
+    assert_eq!(ring.rotate_to(&kids(7), START), Err(RotateError::NotReady { ready_at: None }));
+    let later = START.saturating_add(HOUR);
+    assert!(ring.mark_published(&kids(7), later));
+    let ready_at = later.saturating_add(DAY);
+    assert_eq!(ring.rotate_to(&kids(7), ready), Err(RotateError::NotReady { ready_at: Some(ready_at) }));
+    assert_eq!(active(&ring, ready), Some(kids(0)), "a refusal changes nothing");
+    ring.rotate_to(&kids(7), ready_at).unwrap();
+    assert_eq!(active(&ring, ready_at), Some(kids(7)));
+    assert_eq!(published(&ring, ready_at), [kids(0), kids(1), kids(7)]);
+    for (kid, state) in [(0, KeyState::Retiring), (7, KeyState::Active)] {
+        assert_eq!(ring.rotate_to(&kids(kid), ready_at), Err(RotateError::NotPending { state }));
+    }
+    assert_eq!(ring.rotate_to("none", ready_at), Err(RotateError::UnknownKey));
+    ring.rotate(ready_at).unwrap();
+    assert_eq!(active(&ring, ready_at), Some(kids(1)), "the standby from before is still the next");
+}
+
+#[test]
+fn a_key_has_one_life() {
+    let mut ring = ring_with_standby(None);
+    ring.revoke(&kids(1), START).unwrap();
+    for (number, state) in [(0, KeyState::Active), (1, KeyState::Revoked)] {
+        assert_eq!(ring.import(key(number), START), Err(ImportError::Known { state }));
+        assert_eq!(restart(&ring).import(key(number), START), Err(ImportError::Known { state }));
+    }
+    for number in 10..18 {
+        ring.import(key(number), START).unwrap();
+    }
+    assert_eq!(ring.import(key(18), START), Err(ImportError::TooMany));
 }

@@ -14,6 +14,8 @@ use waxseal_keys::{KeyRing, KeyState, RingPolicy, Timestamp};
 enum Call {
     Roll,
     Rotate,
+    RotateTo(usize),
+    Import(u8),
     Revoke(usize),
     MarkPublished(usize),
     Restart,
@@ -24,6 +26,8 @@ fn call() -> impl Strategy<Value = Call> {
     prop_oneof![
         4 => Just(Call::Roll),
         2 => Just(Call::Rotate),
+        1 => (0_usize..8).prop_map(Call::RotateTo),
+        1 => (100_u8..104).prop_map(Call::Import),
         1 => (0_usize..8).prop_map(Call::Revoke),
         3 => (0_usize..8).prop_map(Call::MarkPublished),
         1 => Just(Call::Restart),
@@ -51,6 +55,14 @@ fn make(ring: &mut KeyRing, call: Call, now: Timestamp, made: &mut u8) -> Option
             None
         }
         Call::Rotate => ring.rotate(now).ok().map(|_| String::new()),
+        Call::RotateTo(index) => ring.rotate_to(&kid(index)?, now).ok().map(|_| String::new()),
+        Call::Import(number) => {
+            // A refused key is looked at and nothing more.
+            let before = ring.to_record().to_json();
+            let imported = ring.import(key(number), now).ok().map(|change| change.kid);
+            assert!(imported.is_some() || ring.to_record().to_json() == before);
+            imported
+        }
         Call::Revoke(index) => {
             let kid = kid(index)?;
             ring.revoke(&kid, now).unwrap();
@@ -96,7 +108,13 @@ proptest! {
             let now = Timestamp::from_millis(clock);
             if !matches!(call, Call::Look | Call::Restart) {
                 // A call about a key that does not exist is not made.
-                let about_nothing = matches!(call, Call::Revoke(index) | Call::MarkPublished(index) if index >= ring.entries().len());
+                let about_nothing = match call {
+                    Call::Revoke(index) | Call::MarkPublished(index) | Call::RotateTo(index) => {
+                        index >= ring.entries().len()
+                    }
+                    Call::Import(number) => ring.clone().import(key(number), now).is_err(),
+                    Call::Roll | Call::Rotate | Call::Restart | Call::Look => false,
+                };
                 seen = if about_nothing { seen } else { seen.max(now) };
             }
             let before = signing(&ring);

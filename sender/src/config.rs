@@ -4,6 +4,7 @@
 //! Every value is checked when it is read, and the error names the field and what was expected.
 
 mod breaker;
+mod signing;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -13,9 +14,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 use waxseal_envelope::Issuer;
-use waxseal_keys::SignatureAlgorithm;
 
 pub use self::breaker::BreakerConfig;
+pub use self::signing::{SigningConfig, parse_signature_algorithm};
 use crate::listen::ConnectionLimits;
 
 /// Everything that can be set.
@@ -37,6 +38,10 @@ pub struct Config {
     /// The file with the key-encryption key, mode 0600. `WAXSEAL_KEK` in the environment takes its place.
     #[serde(default = "default_kek_file")]
     pub key_encryption_key_file: PathBuf,
+    /// The file with the key-encryption key from before, if the store may still be under it: `serve` then wraps the
+    /// store's keys anew as it starts. `WAXSEAL_PREVIOUS_KEK` in the environment takes its place.
+    #[serde(default)]
+    pub previous_key_encryption_key_file: Option<PathBuf>,
     /// Serve over TLS.
     #[serde(default)]
     pub tls: Option<TlsConfig>,
@@ -62,27 +67,6 @@ pub struct TlsConfig {
     pub cert: PathBuf,
     /// PEM, PKCS#8.
     pub key: PathBuf,
-}
-
-/// The signing keys and their life.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SigningConfig {
-    /// `ES256`, `EdDSA`, `Ed25519` or `PS256`: what new keys are made for.
-    #[serde(deserialize_with = "signature_algorithm")]
-    pub algorithm: SignatureAlgorithm,
-    /// How long a key is published before it signs.
-    #[serde(deserialize_with = "duration")]
-    pub pending_for: Duration,
-    /// How long a key stays published after its last signature.
-    #[serde(deserialize_with = "duration")]
-    pub retiring_for: Duration,
-    /// How often the signing key is changed; absent: by hand only.
-    #[serde(deserialize_with = "optional_duration")]
-    pub rotate_every: Option<Duration>,
-    /// How long receivers may cache the JWKS.
-    #[serde(deserialize_with = "duration")]
-    pub jwks_max_age: Duration,
 }
 
 /// How deliveries are made.
@@ -175,6 +159,7 @@ impl Config {
             max_connections: default_max_connections(),
             store: default_store(),
             key_encryption_key_file: default_kek_file(),
+            previous_key_encryption_key_file: None,
             tls: None,
             signing: SigningConfig::default(),
             delivery: DeliveryConfig::default(),
@@ -198,6 +183,9 @@ impl Config {
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
         config.store = folder.join(&config.store);
         config.key_encryption_key_file = folder.join(&config.key_encryption_key_file);
+        if let Some(previous) = &mut config.previous_key_encryption_key_file {
+            *previous = folder.join(&*previous);
+        }
         if let Some(tls) = &mut config.tls {
             tls.cert = folder.join(&tls.cert);
             tls.key = folder.join(&tls.key);
@@ -210,13 +198,7 @@ impl Config {
 
     /// What no single field can say.
     fn check(&self) -> Result<(), String> {
-        let needed = self.signing.jwks_max_age.saturating_mul(2);
-        if self.signing.pending_for < needed {
-            let needed = humantime::format_duration(needed);
-            return Err(format!(
-                "signing.pending_for: expected at least twice signing.jwks_max_age ({needed}), so that every receiver knows a key before it signs"
-            ));
-        }
+        self.signing.check()?;
         self.delivery.breaker.check()?;
         let counts = [
             ("max_connections", self.max_connections),
@@ -226,18 +208,6 @@ impl Config {
         match counts.into_iter().find(|(_, count)| !(1..=10_000).contains(count)) {
             Some((field, _)) => Err(format!("{field}: expected a number from 1 to 10000")),
             None => Ok(()),
-        }
-    }
-}
-
-impl Default for SigningConfig {
-    fn default() -> Self {
-        Self {
-            algorithm: SignatureAlgorithm::Es256,
-            pending_for: DAY,
-            retiring_for: DAY,
-            rotate_every: None,
-            jwks_max_age: Duration::from_secs(300),
         }
     }
 }
@@ -282,31 +252,9 @@ fn issuer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Issuer, D::Error
     Issuer::parse(&text).map_err(serde::de::Error::custom)
 }
 
-fn signature_algorithm<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SignatureAlgorithm, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    parse_signature_algorithm(&name).map_err(serde::de::Error::custom)
-}
-
-/// Reads the name of an algorithm that the sender may sign with.
-///
-/// # Errors
-/// A sentence that names those that it may.
-pub fn parse_signature_algorithm(name: &str) -> Result<SignatureAlgorithm, String> {
-    match SignatureAlgorithm::from_name(name) {
-        Some(SignatureAlgorithm::Es384) | None => {
-            Err(format!("`{name}` is not an algorithm to sign with; expected ES256, EdDSA, Ed25519 or PS256"))
-        }
-        Some(algorithm) => Ok(algorithm),
-    }
-}
-
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse_duration(&text).map_err(serde::de::Error::custom)
-}
-
-fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    duration(deserializer).map(Some)
 }
 
 fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
@@ -326,7 +274,14 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// `"never"`, or a duration.
+fn unless_never<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text == "never" {
+        return Ok(None);
+    }
+    parse_duration(&text).map(Some).map_err(serde::de::Error::custom)
+}
 
 /// Longer is a slip of the pen, and what is computed with it could overflow.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
@@ -349,8 +304,16 @@ mod tests {
     #[test]
     fn the_issuer_alone_is_enough() {
         let config = read("issuer = \"https://hooks.example.com\"").unwrap();
-        assert_eq!(config.signing.pending_for, DAY);
+        assert_eq!(config.signing.pending_for, Duration::from_secs(24 * 60 * 60));
+        assert_eq!(config.signing.rotate_every, Some(Duration::from_secs(90 * 24 * 60 * 60)));
         assert!(config.store.is_absolute(), "a relative path is relative to the file");
+    }
+
+    #[test]
+    fn keys_can_be_rotated_by_hand_alone() {
+        let config =
+            read("issuer = \"https://hooks.example.com\"\n[signing]\nrotate_every = \"never\"").unwrap();
+        assert_eq!(config.signing.rotate_every, None);
     }
 
     #[test]
@@ -372,6 +335,12 @@ mod tests {
             ("[signing]\nalgorithm = \"RS256\"", "RS256", "expected ES256"),
             ("[signing]\npending_for = \"soon\"", "soon", "expected one such as"),
             ("[signing]\npending_for = \"1m\"", "signing.pending_for", "at least twice"),
+            ("[signing]\nrotate_every = \"sometimes\"", "sometimes", "expected one such as"),
+            (
+                "[signing]\npending_for = \"1h\"\nrotate_every = \"1h\"\nretiring_for = \"30h\"",
+                "signing.rotate_every",
+                "at most 22",
+            ),
             ("[delivery]\nmax_in_flight = 0", "delivery.max_in_flight", "1 to 10000"),
             ("max_connections = 0", "max_connections", "1 to 10000"),
             ("[delivery]\nretry = [\"0s\"]", "0s", "expected a duration"),

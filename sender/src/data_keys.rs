@@ -30,7 +30,7 @@ pub enum DataKeyError {
     Store(#[from] StoreError),
     /// The stored keys were wrapped by another key-encryption key.
     #[error(
-        "the store's keys were wrapped by the key-encryption key {stored}, but the one given is {given}; give the key that this store was made with"
+        "the store's keys were wrapped by the key-encryption key {stored}, but the one given is {given}; give the key that this store was made with or last rewrapped under"
     )]
     WrongKeyEncryptionKey {
         /// The id of the key that wrapped them.
@@ -122,7 +122,7 @@ async fn make(
     Ok(Arc::new(unwrap(kek, &kept)?))
 }
 
-fn unwrap(kek: &KeyEncryptionKey, record: &DataKeyRecord) -> Result<DataKey, DataKeyError> {
+pub(crate) fn unwrap(kek: &KeyEncryptionKey, record: &DataKeyRecord) -> Result<DataKey, DataKeyError> {
     if record.kek_id != kek.id() {
         return Err(DataKeyError::WrongKeyEncryptionKey { stored: record.kek_id.clone(), given: kek.id() });
     }
@@ -130,7 +130,7 @@ fn unwrap(kek: &KeyEncryptionKey, record: &DataKeyRecord) -> Result<DataKey, Dat
 }
 
 /// Binds a wrapped key to its owner, so that two rows cannot be swapped.
-fn context(consumer: Option<&ConsumerId>) -> String {
+pub(crate) fn context(consumer: Option<&ConsumerId>) -> String {
     match consumer {
         Some(consumer) => format!("data-key|consumer|{consumer}"),
         None => "data-key|system".to_owned(),

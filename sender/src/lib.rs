@@ -48,6 +48,7 @@ pub mod model;
 pub mod publish;
 mod quota;
 pub mod recover;
+pub mod rewrap;
 pub mod sender;
 pub mod signing_keys;
 pub mod store;

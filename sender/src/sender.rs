@@ -28,7 +28,7 @@ use crate::engine::egress::{Egress, EgressError, EgressPolicy};
 use crate::engine::{Engine, EngineHandle, EngineParts, EnginePolicy};
 use crate::publish::Publisher;
 use crate::recover::Recoveries;
-use crate::signing_keys::{SigningKeys, SigningKeysError};
+use crate::signing_keys::{Certification, SigningKeys, SigningKeysError, X5c};
 use crate::store::{KeyRecords, Store};
 
 /// What a sender needs to know.
@@ -42,6 +42,8 @@ pub struct Settings {
     pub ring: RingPolicy,
     /// How long receivers may cache the JWKS.
     pub jwks_max_age: Duration,
+    /// Whether the JWKS has certificates.
+    pub x5c: X5c,
     /// Where connections may go.
     pub egress: EgressPolicy,
     /// How deliveries are made.
@@ -120,6 +122,7 @@ impl Settings {
                 rotate_every: config.signing.rotate_every,
             },
             jwks_max_age: config.signing.jwks_max_age,
+            x5c: if config.signing.x5c { X5c::Published } else { X5c::Omitted },
             egress,
             engine,
         })
@@ -148,6 +151,7 @@ impl Sender {
             Arc::clone(&clock),
         )
         .await?;
+        signing_keys.certify(Certification::of(&settings.issuer, settings.x5c)).await?;
         let egress = Arc::new(Egress::new(settings.egress)?);
         let consumer_keys = Arc::new(ConsumerKeys::new(
             Arc::clone(&directory),

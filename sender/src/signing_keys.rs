@@ -5,19 +5,25 @@
 //! made again on top of it, and that a standby's waiting begins only once it is both on disk and published. The record
 //! is encrypted under the key-encryption key.
 //!
+//! A planned rotation needs nobody: [`SigningKeys::maintain`] does what is due. What was due while no process ran is done at
+//! the next start.
+//!
 //! One node publishes today, so "every node publishes it" is when this one does.
 
-use std::sync::{Arc, PoisonError, RwLock};
+mod certificate;
+pub mod import;
+
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify, watch};
-use waxseal_jwks::JwkSet;
-use waxseal_jwks::publish::PublishedKeys;
 use waxseal_keys::{
-    Clock, GenerateError, KeyRing, KeyState, RevokeError, RingEntry, RingPolicy, RingRecord, RingRecordError,
-    RotateError, SignatureAlgorithm, SigningKey, Timestamp, VaultError, generate_signing_key,
+    Clock, GenerateError, ImportError, KeyRing, KeyState, RevokeError, RingChange, RingEntry, RingPolicy,
+    RingRecord, RingRecordError, RotateError, SignatureAlgorithm, SigningKey, Timestamp, VaultError,
+    generate_signing_key,
 };
 
+pub use self::certificate::{Certification, X5c};
 use crate::data_keys::DataKeys;
 use crate::store::{KeyRecords, StoreError};
 
@@ -29,6 +35,7 @@ pub struct SigningKeys {
     policy: RingPolicy,
     alg: SignatureAlgorithm,
     clock: Arc<dyn Clock>,
+    certification: OnceLock<Certification>,
     /// What is on disk, as far as we know. Readers take the lock for the length of a clone.
     kept: RwLock<Arc<Kept>>,
     /// Held by whoever changes the ring.
@@ -78,6 +85,9 @@ pub enum SigningKeysError {
     /// There is no such key.
     #[error(transparent)]
     Revoke(#[from] RevokeError),
+    /// The key cannot be taken in.
+    #[error(transparent)]
+    Import(#[from] ImportError),
     /// Others kept changing the ring.
     #[error("the signing keys are being changed by others; try again")]
     Contended,
@@ -96,6 +106,7 @@ impl SigningKeysError {
             Self::Generate(error) => error.code(),
             Self::Rotate(error) => error.code(),
             Self::Revoke(error) => error.code(),
+            Self::Import(error) => error.code(),
             Self::Contended => "signing_keys.contended",
             Self::Interrupted => "signing_keys.interrupted",
         }
@@ -125,6 +136,7 @@ impl SigningKeys {
             policy,
             alg,
             clock,
+            certification: OnceLock::new(),
             kept: RwLock::new(Arc::new(kept)),
             changing: Mutex::new(()),
             active_changes: watch::Sender::new(0),
@@ -155,6 +167,16 @@ impl SigningKeys {
     /// [`SigningKeysError::Rotate`] if no standby has been published for long enough.
     pub async fn rotate(&self) -> Result<(), SigningKeysError> {
         self.change(|ring, now| Ok(!ring.rotate(now)?.is_empty())).await?;
+        self.follow_up().await;
+        Ok(())
+    }
+
+    /// As [`SigningKeys::rotate`], for one of several keys that stand by.
+    ///
+    /// # Errors
+    /// [`SigningKeysError::Rotate`] if this one is none of them, or not ready.
+    pub async fn rotate_to(&self, kid: &str) -> Result<(), SigningKeysError> {
+        self.change(|ring, now| Ok(!ring.rotate_to(kid, now)?.is_empty())).await?;
         self.follow_up().await;
         Ok(())
     }
@@ -190,8 +212,17 @@ impl SigningKeys {
         .await
     }
 
-    /// Keeps the ring going until `stop` says so.
-    pub async fn maintain(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+    /// Keeps the ring going until `stop` says so: rotates on schedule, retires, makes standbys and certificates.
+    pub async fn maintain(self: Arc<Self>, stop: watch::Receiver<bool>) {
+        self.maintain_by(stop, tokio::time::sleep).await;
+    }
+
+    /// As [`SigningKeys::maintain`], where `sleep` lets the time pass between two looks at the ring.
+    pub async fn maintain_by<S: Future<Output = ()>>(
+        self: Arc<Self>,
+        mut stop: watch::Receiver<bool>,
+        sleep: impl Fn(Duration) -> S,
+    ) {
         loop {
             let pause = match self.advance().await {
                 Ok(()) => self.until_next_change(),
@@ -201,7 +232,7 @@ impl SigningKeys {
                 }
             };
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                () = sleep(pause) => {}
                 () = self.changed.notified() => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
@@ -221,13 +252,19 @@ impl SigningKeys {
         let _changing = self.changing.lock().await;
         for _ in 0..ROUNDS {
             let (kept, now, alg) = (self.kept(), self.clock.now(), self.alg);
-            let mut ring = kept.ring.clone();
+            let (mut ring, certification) = (kept.ring.clone(), self.certification.get().cloned());
             let rolled = tokio::task::spawn_blocking(move || {
                 let changes = ring.roll(now, &mut || generate_signing_key(alg))?;
-                Ok::<_, GenerateError>((ring, changes))
+                // In the same write, so that no key is published before its certificate.
+                let certified = certification.is_some_and(|all| all.certify(&mut ring, now));
+                Ok::<_, GenerateError>((ring, changes, certified))
             });
-            let (ring, changes) = rolled.await.map_err(|_| SigningKeysError::Interrupted)??;
-            if changes.is_empty() || self.keep(kept.version, ring).await? {
+            let (ring, changes, certified) = rolled.await.map_err(|_| SigningKeysError::Interrupted)??;
+            if changes.is_empty() && !certified {
+                return Ok(());
+            }
+            if self.keep(kept.version, ring).await? {
+                report(&changes);
                 return Ok(());
             }
         }
@@ -285,9 +322,10 @@ impl SigningKeys {
     }
 }
 
-impl PublishedKeys for SigningKeys {
-    fn published(&self) -> JwkSet {
-        JwkSet::new(self.kept().ring.published_at(self.clock.now()))
+/// Planned changes happen while nobody looks; they are to be found afterwards.
+fn report(changes: &[RingChange]) {
+    for RingChange { kid, state, .. } in changes {
+        tracing::info!(kid, ?state, "a signing key has come into another state");
     }
 }
 
@@ -331,7 +369,7 @@ async fn create(
 }
 
 /// What the record is bound to under the key-encryption key.
-const CONTEXT: &[u8] = b"ring";
+pub(crate) const CONTEXT: &[u8] = b"ring";
 
 /// How often a change is made again on top of somebody else's before its caller is told.
 const ROUNDS: usize = 8;

@@ -31,6 +31,10 @@ setup_toolchain() {
         say "Python 3 with venv is needed: two of the interoperability libraries are Python."
         missing+=(python3 python3-venv)
     fi
+    if ! command -v openssl >/dev/null; then
+        say "The openssl program is needed: key files as it writes them are read, and our certificates by it."
+        missing+=(openssl)
+    fi
     if ! command -v redis-server >/dev/null; then
         say "Redis is needed: the replay guard in Redis is tested against a real server."
         missing+=(redis-server)

@@ -24,6 +24,15 @@ pub enum RotateError {
         /// When it will be; `None` while not every node publishes it.
         ready_at: Option<Timestamp>,
     },
+    /// The ring has no such key.
+    #[error("there is no signing key with this kid")]
+    UnknownKey,
+    /// The key that was named does not stand by.
+    #[error("this signing key is not one that stands by")]
+    NotPending {
+        /// Where it is instead.
+        state: KeyState,
+    },
 }
 
 /// Why a revocation was refused. All keys are as they were.
@@ -40,6 +49,8 @@ impl RotateError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::NotReady { .. } => "ring.not_ready",
+            Self::UnknownKey => "ring.unknown_key",
+            Self::NotPending { .. } => "ring.not_pending",
         }
     }
 }
@@ -92,6 +103,19 @@ impl KeyRing {
         })
     }
 
+    /// As [`KeyRing::rotate`], for one of several keys that stand by.
+    pub fn rotate_to(&mut self, kid: &str, now: Timestamp) -> Result<Vec<RingChange>, RotateError> {
+        let now = self.see(now);
+        let entry = self.entries.iter().find(|entry| entry.kid == kid).ok_or(RotateError::UnknownKey)?;
+        if entry.state != KeyState::Pending {
+            return Err(RotateError::NotPending { state: entry.state });
+        }
+        if !entry.is_ready(&self.policy, now) {
+            return Err(RotateError::NotReady { ready_at: self.ready_at(entry) });
+        }
+        Ok(self.activate(kid, now))
+    }
+
     /// Withdraws a key at once, whatever its state. If it was the one that signs, a ready standby takes
     /// over; with none ready nothing signs until one is. Revoking a revoked key changes nothing.
     pub fn revoke(&mut self, kid: &str, now: Timestamp) -> Result<Vec<RingChange>, RevokeError> {
@@ -123,7 +147,7 @@ impl KeyRing {
     }
 
     /// Raises the mark, and reads an earlier time as the mark.
-    fn see(&mut self, now: Timestamp) -> Timestamp {
+    pub(super) fn see(&mut self, now: Timestamp) -> Timestamp {
         self.seen = self.not_before_seen(now);
         self.seen
     }
@@ -152,16 +176,22 @@ impl KeyRing {
     /// Lets a ready standby take over; `None`, and nothing changed, if there is none.
     fn activate_standby(&mut self, now: Timestamp) -> Option<Vec<RingChange>> {
         let kid = self.ready_standby(now)?.kid.clone();
+        Some(self.activate(&kid, now))
+    }
+
+    /// Lets a Pending key sign from now on, in place of the one that does.
+    fn activate(&mut self, kid: &str, now: Timestamp) -> Vec<RingChange> {
         let mut changes = Vec::new();
         if let Some(active) = self.active_index() {
             let entry = &mut self.entries[active];
             entry.left_active = Some(now);
             changes.push(entry.enter(KeyState::Retiring));
         }
-        let entry = self.entries.iter_mut().find(|entry| entry.kid == kid)?;
-        entry.activated = Some(now);
-        changes.push(entry.enter(KeyState::Active));
-        Some(changes)
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.kid == kid) {
+            entry.activated = Some(now);
+            changes.push(entry.enter(KeyState::Active));
+        }
+        changes
     }
 
     /// Keeps the history of the last keys, so that a record does not grow for ever.
@@ -190,6 +220,7 @@ impl RingEntry {
             retired: None,
             revoked: None,
             key: Some(key),
+            certificate: None,
         }
     }
 
@@ -198,6 +229,7 @@ impl RingEntry {
         self.state = state;
         if matches!(state, KeyState::Retired | KeyState::Revoked) {
             self.key = None;
+            self.certificate = None;
         }
         RingChange { kid: self.kid.clone(), state }
     }

@@ -4,10 +4,13 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use crate::alg::SignatureAlgorithm;
+use crate::certificate::Certificate;
 use crate::jwk::{JwkError, PrivateJwk};
 use crate::ring::{KeyRing, KeyState, RingEntry, RingPolicy};
 use crate::signing::SigningKey;
@@ -35,6 +38,17 @@ struct EntryRecord {
     retired: Option<Timestamp>,
     revoked: Option<Timestamp>,
     key: Option<SecretText>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    certificate: Option<CertificateRecord>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct CertificateRecord {
+    /// As in `x5c`.
+    der: String,
+    not_before: Timestamp,
+    not_after: Timestamp,
 }
 
 /// A private JWK.
@@ -79,7 +93,10 @@ impl RingRecord {
     pub fn to_json(&self) -> Zeroizing<Vec<u8>> {
         // Room for all of it: growing the buffer would leave copies of keys behind. Quotation marks inside
         // of a key are escaped, hence twice its length.
-        let room = |entry: &EntryRecord| ENTRY_ROOM + 2 * entry.key.as_ref().map_or(0, |key| key.0.len());
+        let room = |entry: &EntryRecord| {
+            let certificate = entry.certificate.as_ref().map_or(0, |certificate| certificate.der.len());
+            ENTRY_ROOM + certificate + 2 * entry.key.as_ref().map_or(0, |key| key.0.len())
+        };
         let capacity = ENTRY_ROOM + self.entries.iter().map(room).sum::<usize>();
         let mut json = Zeroizing::new(Vec::with_capacity(capacity));
         serde_json::to_writer(&mut *json, self).expect("names, numbers and strings are always serialisable");
@@ -106,6 +123,7 @@ impl KeyRing {
             retired: entry.retired,
             revoked: entry.revoked,
             key: entry.key.as_ref().map(|key| SecretText(key.to_jwk().to_json())),
+            certificate: entry.certificate.as_ref().map(CertificateRecord::of),
         });
         RingRecord { version: VERSION, seen: self.seen, entries: entries.collect() }
     }
@@ -158,7 +176,20 @@ impl EntryRecord {
             retired: self.retired,
             revoked: self.revoked,
             key,
+            certificate: self.certificate.as_ref().map(CertificateRecord::read).transpose()?,
         })
+    }
+}
+
+impl CertificateRecord {
+    fn of(certificate: &Certificate) -> Self {
+        let (not_before, not_after) = (certificate.not_before(), certificate.not_after());
+        Self { der: certificate.x5c(), not_before, not_after }
+    }
+
+    fn read(&self) -> Result<Certificate, RingRecordError> {
+        let der = STANDARD.decode(&self.der).map_err(|_| RingRecordError::Malformed)?;
+        Ok(Certificate::kept(der, self.not_before, self.not_after))
     }
 }
 
@@ -189,5 +220,5 @@ impl fmt::Debug for SecretText {
 /// The version that we write.
 const VERSION: u8 = 1;
 
-/// Room for the fields of an entry beside its key: nine names, six dates, a kid of 43 characters.
-const ENTRY_ROOM: usize = 512;
+/// Room for the fields of an entry beside its key and its certificate: 13 names, eight dates, a kid of 43 characters.
+const ENTRY_ROOM: usize = 640;

@@ -18,7 +18,7 @@ use super::input::{Fields, Refused, Wrong, found};
 use super::problem::Problem;
 use super::request::{Input, Name, Names, NoInput, NoQuery};
 use super::{Api, Caller, consumers, endpoints, read, show};
-use crate::consumer_keys::import::{admissible, carried_over};
+use crate::consumer_keys::import::{admissible, carried_over, certified};
 use crate::directory::ChangeError;
 use crate::engine::egress::Egress;
 use crate::model::encryption_keys::{Admission, EncryptionKeySet, KeyOwner, KeySource, KnownKey};
@@ -138,8 +138,11 @@ pub(super) enum NewKeys {
 }
 
 impl NewKeys {
-    /// `{jwks: {keys: […]}}`, or `{jwks_uri, admission?}`.
+    /// `{jwks: {keys: […]}}`, `{certificates}`, or `{jwks_uri, admission?}`.
     pub(super) fn read(fields: &mut Fields, egress: &Egress, now: Timestamp) -> Result<Self, Refused> {
+        if fields.has("certificates") {
+            return read_certificates(fields, now).map(Self::Pinned);
+        }
         match (fields.has("jwks"), fields.has("jwks_uri")) {
             (true, true) => {
                 fields.take("jwks");
@@ -175,6 +178,24 @@ impl NewKeys {
             }
         }
     }
+}
+
+/// One or more certificates, PEM: their keys, as if they had been given as JWKs.
+fn read_certificates(fields: &mut Fields, now: Timestamp) -> Result<Vec<KnownKey>, Refused> {
+    if fields.has("jwks") || fields.has("jwks_uri") {
+        fields.take("jwks");
+        fields.take("jwks_uri");
+        fields.take("certificates");
+        return Err(fields.refuse("certificates", "expected either this or `jwks` or `jwks_uri`"));
+    }
+    fields.required("certificates", |value| {
+        let keys = certified(read::text(value)?.as_bytes(), now).map_err(|error| error.to_string())?;
+        if keys.len() > MAX_KEYS {
+            return Err(format!("expected at most {MAX_KEYS} certificates, found {}", keys.len()).into());
+        }
+        let mut names = HashSet::new();
+        keys.iter().map(|key| read_key(&key.to_json(), &mut names, now)).collect()
+    })
 }
 
 fn read_pinned(fields: &mut Fields, now: Timestamp) -> Result<Vec<KnownKey>, Refused> {

@@ -8,6 +8,7 @@
 
 pub mod auth;
 mod cancel;
+mod certificates;
 mod client_ca;
 mod consumers;
 mod deliveries;
@@ -190,8 +191,10 @@ fn flow() -> Router<Api> {
 fn administration() -> Router<Api> {
     Router::new()
         .route("/v1/client-ca", get(client_ca::get))
-        .route("/v1/signing-keys", get(signing_keys::list))
+        .route("/.well-known/waxseal/signing-keys/{file}", get(certificates::get))
+        .route("/v1/signing-keys", get(signing_keys::list).post(signing_keys::import))
         .route("/v1/signing-keys/rotate", post(signing_keys::rotate))
+        .route("/v1/signing-keys/{kid}/activate", post(signing_keys::activate))
         .route("/v1/signing-keys/{kid}/revoke", post(signing_keys::revoke))
         .route("/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/v1/tokens/{id}", delete(tokens::delete))

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
-use waxseal_keys::RotateError;
+use waxseal_keys::{ImportError, RotateError};
 
 use super::show;
 use crate::credentials::authority::AuthorityError;
@@ -241,8 +241,17 @@ impl From<SigningKeysError> for Problem {
     fn from(error: SigningKeysError) -> Self {
         match error {
             SigningKeysError::Store(error) => error.into(),
+            SigningKeysError::Rotate(RotateError::UnknownKey) | SigningKeysError::Revoke(_) => {
+                Self::not_found("signing key")
+            }
+            SigningKeysError::Rotate(error @ RotateError::NotPending { .. }) => {
+                Self::conflict("api.not_standby", error.to_string())
+            }
             SigningKeysError::Rotate(error) => Self::conflict("api.not_ready", not_ready(&error)),
-            SigningKeysError::Revoke(_) => Self::not_found("signing key"),
+            SigningKeysError::Import(error @ ImportError::Known { .. }) => {
+                Self::conflict("api.exists", error.to_string())
+            }
+            SigningKeysError::Import(error) => Self::conflict("api.too_many_keys", error.to_string()),
             SigningKeysError::Contended | SigningKeysError::Interrupted => {
                 Self::unavailable(error.code(), error)
             }

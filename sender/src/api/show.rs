@@ -197,6 +197,11 @@ pub(super) fn signing_key(entry: &RingEntry) -> Value {
         "left_active_at": entry.left_active().map(moment),
         "retired_at": entry.retired().map(moment),
         "revoked_at": entry.revoked().map(moment),
+        "certificate": entry.certificate().map(|certificate| json!({
+            "not_before": moment(certificate.not_before()),
+            "not_after": moment(certificate.not_after()),
+            "x5t#S256": certificate.thumbprint(),
+        })),
     })
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use clap::builder::FalseyValueParser;
-use reqwest::{Client, Method};
+use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 use url::{Host, Url};
 
@@ -137,6 +137,16 @@ impl Api {
         String::from_utf8(bytes.to_vec()).map_err(|error| CliError::failed("the answer is not text", error))
     }
 
+    /// Reads what everybody may, below `/.well-known`; without the token.
+    pub async fn get_well_known(&self, path: &[&str]) -> Result<String, CliError> {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push(".well-known").extend(path);
+        }
+        let (_, bytes) = self.send(self.client.get(url)).await?;
+        String::from_utf8(bytes.to_vec()).map_err(|error| CliError::failed("the answer is not text", error))
+    }
+
     /// Creates, or makes something happen.
     pub async fn post(&self, path: &[&str], body: Option<Value>) -> Result<Value, CliError> {
         self.call(Method::POST, path, &[], body.map(|body| body.to_string()), None).await
@@ -205,6 +215,10 @@ impl Api {
         if let Some(key) = idempotency_key {
             request = request.header("idempotency-key", key);
         }
+        self.send(request).await
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<(u16, Bytes), CliError> {
         let response = request.send().await.map_err(|error| CliError::unreachable(&self.base, error))?;
         let status = response.status();
         let bytes = response.bytes().await.map_err(|error| CliError::unreachable(&self.base, error))?;

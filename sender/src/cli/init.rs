@@ -116,6 +116,7 @@ issuer = "{issuer}"
 listen = "{listen}"
 store = "{store}"
 key_encryption_key_file = "{key}"
+# previous_key_encryption_key_file = "old.key"    # to change the key: `serve` then wraps the store's keys anew
 # max_connections = 1024    # open at once to `listen`; more are closed as they come
 
 # [tls]                     # without it, put a proxy that terminates TLS in front
@@ -126,8 +127,9 @@ key_encryption_key_file = "{key}"
 # algorithm = "ES256"       # ES256, EdDSA, Ed25519 or PS256
 # pending_for = "24h"       # how long a key is published before it signs
 # retiring_for = "24h"      # how long it stays published after its last signature
-# rotate_every = "90d"      # absent: by hand, with `waxseal keys rotate`
+# rotate_every = "90d"      # or "never": by hand, with `waxseal keys rotate`
 # jwks_max_age = "5m"
+# x5c = false               # whether the JWKS has each key as a certificate as well
 
 # [delivery]
 # timeout = "15s"

@@ -6,12 +6,17 @@ use std::path::Path;
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
-use waxseal_keys::{EncryptionKey, EncryptionKeyType, Jwk, JwkError, generate_decryption_key};
+use waxseal_keys::{
+    Clock, EncryptionKey, EncryptionKeyType, Jwk, JwkError, SystemClock, generate_decryption_key,
+};
 
 use super::client::Remote;
 use super::error::CliError;
 use super::files::write_secret;
+use super::import::ImportArgs;
 use super::output::line;
+use super::rewrap::RewrapArgs;
+use crate::consumer_keys::import::certified;
 
 /// Keys: the sender's own, and new ones for a consumer
 #[derive(Debug, Subcommand)]
@@ -19,12 +24,25 @@ pub enum KeysCommand {
     /// List the sender's signing keys and their states
     List,
     /// Sign with the standby key from now on; refused until it has been published long enough
-    Rotate,
+    Rotate {
+        /// The kid of one of several keys that stand by
+        #[arg(long)]
+        to: Option<String>,
+    },
     /// Withdraw a signing key at once, because it is compromised
     Revoke {
         /// Its kid
         kid: String,
     },
+    /// Take in a signing key from a file, as a further standby
+    Import(ImportArgs),
+    /// Print a published signing key as a certificate (PEM)
+    Certificate {
+        /// Its kid
+        kid: String,
+    },
+    /// Wrap this machine's store under another key-encryption key
+    Rewrap(RewrapArgs),
     /// Print the certificate that the sender's own client certificates are checked against (mutual TLS)
     ClientCa,
     /// Make a decryption key for a consumer, on this machine: the private key into a file, the public one printed
@@ -57,7 +75,7 @@ pub enum KeyTypeArg {
 pub enum KeySetCommand {
     /// Give a JWK Set (pinned), or the address of one
     Set {
-        /// A file with a public JWK or JWK Set; `-` for standard input
+        /// A file with a public JWK or JWK Set, or with certificates in PEM; `-` for standard input
         #[arg(required_unless_present = "jwks_uri", conflicts_with = "jwks_uri")]
         file: Option<String>,
         /// Fetch the set from here
@@ -102,7 +120,19 @@ impl KeysCommand {
                 let answer = remote.connect()?.get(&["signing-keys"], &[]).await?;
                 output.list(&answer, &["kid", "alg", "state", "published_since"])
             }
-            Self::Rotate => output.item(&remote.connect()?.post(&["signing-keys", "rotate"], None).await?),
+            Self::Rotate { to } => {
+                let path = match to.as_deref() {
+                    Some(kid) => vec!["signing-keys", kid, "activate"],
+                    None => vec!["signing-keys", "rotate"],
+                };
+                output.item(&remote.connect()?.post(&path, None).await?)
+            }
+            Self::Import(args) => args.run(remote).await,
+            Self::Certificate { kid } => {
+                let path = ["waxseal", "signing-keys", &format!("{kid}.pem")];
+                line(remote.connect()?.get_well_known(&path).await?.trim_end())
+            }
+            Self::Rewrap(args) => args.run().await,
             Self::Revoke { kid } => {
                 output.item(&remote.connect()?.post(&["signing-keys", &kid, "revoke"], None).await?)
             }
@@ -146,14 +176,20 @@ impl KeySetCommand {
     }
 }
 
-/// Reads public encryption keys from a file, or from standard input for `-`: a JWK, or a set of them. What is returned,
-/// and sent, is made of what was understood, so that a private key never leaves this machine.
+/// Reads public encryption keys from a file, or from standard input for `-`: a JWK, a set of them, or certificates in
+/// PEM. What is returned, and sent, is made of what was understood, so that a private key never leaves this machine.
 ///
 /// # Errors
 /// If it cannot be read, or a key is not one that content can be sealed to.
 pub fn read_key_set(file: &str) -> Result<Value, CliError> {
-    let document = read_json(file)?;
+    let bytes = read_bytes(file)?;
     let refused = |why: String| CliError::plain(format!("{file}: {why}. Nothing was sent"));
+    if bytes.windows(PEM_BEGIN.len()).any(|window| window == PEM_BEGIN) {
+        let keys = certified(&bytes, SystemClock.now()).map_err(|error| refused(error.to_string()))?;
+        return Ok(json!({ "keys": keys.iter().map(Jwk::to_json).collect::<Vec<_>>() }));
+    }
+    let document: Value = serde_json::from_slice(&bytes)
+        .map_err(|error| CliError::failed(format!("{file} is not JSON, nor a certificate in PEM"), error))?;
     let keys = match document.get("keys") {
         None => vec![public_key(&document).map_err(refused)?],
         Some(Value::Array(keys)) => {
@@ -177,11 +213,6 @@ fn public_key(key: &Value) -> Result<Value, String> {
     })?;
     EncryptionKey::from_jwk(&jwk).map_err(|error| error.to_string())?;
     Ok(jwk.to_json())
-}
-
-fn read_json(file: &str) -> Result<Value, CliError> {
-    let bytes = read_bytes(file)?;
-    serde_json::from_slice(&bytes).map_err(|error| CliError::failed(format!("{file} is not JSON"), error))
 }
 
 /// Reads a file, or standard input for `-`.
@@ -211,6 +242,9 @@ fn generate(kind: KeyTypeArg, out: &Path) -> Result<(), CliError> {
     line(&key.public_jwk().to_json().to_string())
 }
 
+/// How the armour of RFC 7468 begins. JSON cannot: it knows no hyphen there.
+const PEM_BEGIN: &[u8] = b"-----BEGIN ";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,6 +272,30 @@ mod tests {
             assert!(!refusal.contains(private["d"].as_str().unwrap()), "{refusal}");
         }
         assert!(read(&private).unwrap_err().contains("give its public half"));
+    }
+
+    #[test]
+    fn a_certificate_stands_for_its_key() {
+        let signer = waxseal_keys::generate_signing_key(waxseal_keys::SignatureAlgorithm::Es256).unwrap();
+        let name =
+            waxseal_keys::CertificateName { common: "acme".into(), uri: "https://acme.example".into() };
+        let now = SystemClock.now();
+        let day = std::time::Duration::from_secs(86_400);
+        let pem = |from, until| {
+            waxseal_keys::Certificate::self_signed(&signer, &name, from, until).unwrap().to_pem()
+        };
+        let read = |text: String| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            fs::write(file.path(), text).unwrap();
+            read_key_set(file.path().to_str().unwrap()).map_err(|error| error.to_string())
+        };
+        let set = read(pem(now.saturating_sub(day), now.saturating_add(day))).unwrap();
+        assert_eq!(set["keys"][0]["x"], signer.public_jwk().to_json()["x"]);
+        let expired = read(pem(now.saturating_sub(2 * day), now.saturating_sub(day))).unwrap_err();
+        assert!(expired.contains("expired") && expired.contains("Nothing was sent"), "{expired}");
+        let private = waxseal_keys::pem::private_to_pem(&signer.to_jwk()).unwrap();
+        let private = read(String::from_utf8_lossy(&private).into_owned()).unwrap_err();
+        assert!(private.contains("not a certificate"), "{private}");
     }
 
     #[test]

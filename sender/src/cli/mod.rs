@@ -1,6 +1,6 @@
 //! The program `waxseal`.
 //!
-//! `init`, `serve` and `config` work on this machine's files; `open`, `listen` and `keys generate` need no sender; everything else speaks
+//! `init`, `serve`, `config` and `keys rewrap` work on this machine's files; `open`, `listen` and `keys generate` need no sender; everything else speaks
 //! HTTP to a running one, with `WAXSEAL_URL` and `WAXSEAL_TOKEN`, and never touches its database.
 
 pub mod client;
@@ -13,7 +13,9 @@ pub mod endpoint;
 pub mod endpoint_auth;
 pub mod error;
 pub mod files;
+pub mod import;
 pub mod init;
+pub mod kek;
 pub mod keys;
 pub mod listen;
 pub mod open;
@@ -23,6 +25,7 @@ pub mod page;
 pub mod publish;
 pub mod recover;
 pub mod retry;
+pub mod rewrap;
 pub mod serve;
 mod test;
 pub mod trust;

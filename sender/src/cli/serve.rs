@@ -1,6 +1,5 @@
 //! `waxseal serve`: the sender, until it is told to stop.
 
-use std::env::{self, VarError};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,14 +7,14 @@ use std::sync::Arc;
 
 use clap::Args;
 use waxseal_envelope::Issuer;
-use waxseal_keys::KeyEncryptionKey;
-use waxseal_keys::SystemClock;
-use zeroize::Zeroizing;
+use waxseal_keys::{KeyEncryptionKey, SystemClock};
 
 use super::error::CliError;
+use super::kek::{Insist, Keks};
 use crate::config::{Config, LogFormat, TlsConfig};
 use crate::engine::egress::Egress;
 use crate::listen::{self, ConnectionLimits, ListenError, Listener};
+use crate::rewrap::{Rewrapped, rewrap};
 use crate::sender::{Sender, Settings};
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
@@ -45,6 +44,10 @@ pub struct ServeArgs {
     /// Insist on the key-encryption key in WAXSEAL_KEK, which takes the file's place where it is set
     #[arg(long)]
     kek_from_environment: bool,
+    /// The file with the key-encryption key from before, if the store may still be under it; WAXSEAL_PREVIOUS_KEK takes
+    /// its place
+    #[arg(long, env = "WAXSEAL_PREVIOUS_KEK_FILE")]
+    previous_kek_file: Option<PathBuf>,
     /// PEM file with the server certificate, the leaf first; read again when it changes
     #[arg(long, env = "WAXSEAL_TLS_CERT", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -65,7 +68,7 @@ impl ServeArgs {
     /// # Errors
     /// If the configuration is not right or the store, the key or the address cannot be had.
     pub async fn run(self) -> Result<(), CliError> {
-        let (config, kek) = self.settle()?;
+        let (config, keks) = self.settle()?;
         telemetry::start_logs(&config.log).map_err(|error| CliError::usage(error.to_string()))?;
         let metrics =
             telemetry::start_metrics().map_err(|error| CliError::failed("cannot start metrics", error))?;
@@ -81,7 +84,7 @@ impl ServeArgs {
             Ok(listener) => {
                 tracing::info!(address = %listener.address(), tls = config.tls.is_some(), "listening");
                 let render = move || metrics.render();
-                serve(listener, settings, Arc::<SqliteStore>::clone(&sqlite), kek, render).await
+                serve(listener, settings, Arc::<SqliteStore>::clone(&sqlite), keks, render).await
             }
             Err(error) => Err(not_listening(&error)),
         };
@@ -105,7 +108,7 @@ impl ServeArgs {
     }
 
     /// The file, overridden by the environment and the flags.
-    fn settle(self) -> Result<(Config, KeyEncryptionKey), CliError> {
+    fn settle(self) -> Result<(Config, Keks), CliError> {
         let mut config = Config::read(&self.config).map_err(CliError::misconfigured)?;
         if let Some(issuer) = self.issuer {
             config.issuer =
@@ -114,21 +117,20 @@ impl ServeArgs {
         config.listen = self.listen.unwrap_or(config.listen);
         config.store = self.store.unwrap_or(config.store);
         config.key_encryption_key_file = self.kek_file.unwrap_or(config.key_encryption_key_file);
+        config.previous_key_encryption_key_file =
+            self.previous_kek_file.or(config.previous_key_encryption_key_file);
         if let (Some(cert), Some(key)) = (self.tls_cert, self.tls_key) {
             config.tls = Some(TlsConfig { cert, key });
         }
         config.log.format = self.log_format.unwrap_or(config.log.format);
         config.log.filter = self.log.unwrap_or(config.log.filter);
-        let kek = match kek_of_environment(self.kek_from_environment)? {
-            Some(kek) => Ok(kek),
-            None => KeyEncryptionKey::from_file(&config.key_encryption_key_file)
-                .map_err(|error| CliError::misconfigured(error).in_file(&config.key_encryption_key_file)),
-        };
+        let insist = if self.kek_from_environment { Insist::OnEnvironment } else { Insist::OnNothing };
+        let keks = Keks::read(&config, insist);
         if !config.store.exists() {
             let store = config.store.display();
             return Err(CliError::usage(format!("there is no store {store}: run `waxseal init` first")));
         }
-        Ok((config, kek?))
+        Ok((config, keks?))
     }
 }
 
@@ -137,11 +139,15 @@ async fn serve(
     listener: Listener,
     settings: Settings,
     store: Arc<dyn Store>,
-    kek: KeyEncryptionKey,
+    keks: Keks,
     metrics: impl Fn() -> String + Send + Sync + 'static,
 ) -> Result<(), CliError> {
     let issuer = settings.issuer.clone();
-    let sender = Sender::start(settings, store, kek, Arc::new(SystemClock))
+    let Keks { current, previous } = keks;
+    if let Some(previous) = previous {
+        change_key(store.as_ref(), &previous, &current).await?;
+    }
+    let sender = Sender::start(settings, store, current, Arc::new(SystemClock))
         .await
         .map_err(|error| CliError::failed("cannot start", error))?;
     let stop = listen::stop_signal();
@@ -167,19 +173,23 @@ fn not_listening(error: &ListenError) -> CliError {
     CliError::plain(format!("{error}{remedy}"))
 }
 
-/// The key in the environment, if there is one. It is no argument: those are in every process list.
-fn kek_of_environment(required: bool) -> Result<Option<KeyEncryptionKey>, CliError> {
-    match env::var(KEK_VARIABLE).map(Zeroizing::new) {
-        Ok(text) => match KeyEncryptionKey::from_text(&text) {
-            Ok(kek) => Ok(Some(kek)),
-            Err(error) => Err(CliError::usage(format!("{KEK_VARIABLE}: {error}"))),
-        },
-        Err(VarError::NotPresent) if required => Err(CliError::usage(format!(
-            "--kek-from-environment: {KEK_VARIABLE} is not set; set it to the key-encryption key"
-        ))),
-        Err(VarError::NotPresent) => Ok(None),
-        Err(VarError::NotUnicode(_)) => Err(CliError::usage(format!("{KEK_VARIABLE} is not text"))),
+/// Sees to it that the store is under the key that is configured now.
+async fn change_key(
+    store: &dyn Store,
+    previous: &KeyEncryptionKey,
+    current: &KeyEncryptionKey,
+) -> Result<(), CliError> {
+    let what = "cannot change the key-encryption key";
+    match rewrap(store, previous, current).await.map_err(|error| CliError::failed(what, error))? {
+        Rewrapped::Done { data_keys } => tracing::info!(
+            kek = current.id(),
+            data_keys,
+            "the store's keys were wrapped anew; the previous key-encryption key opens nothing there any more"
+        ),
+        Rewrapped::Already => tracing::info!(
+            kek = current.id(),
+            "the store is under this key-encryption key; the previous one need not be configured any more"
+        ),
     }
+    Ok(())
 }
-
-const KEK_VARIABLE: &str = "WAXSEAL_KEK";

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
-use super::{duration, parse_duration};
+use super::{duration, unless_never};
 use crate::engine::breaker::BreakerPolicy;
 
 /// The circuit breaker of every endpoint.
@@ -60,12 +60,4 @@ impl Default for BreakerConfig {
             disable_after: policy.disable_after,
         }
     }
-}
-
-fn unless_never<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    if text == "never" {
-        return Ok(None);
-    }
-    parse_duration(&text).map(Some).map_err(serde::de::Error::custom)
 }

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 use waxseal_jwks::JwkSet;
-use waxseal_keys::{EncryptionKey, Jwk, JwkError, Timestamp};
+use waxseal_keys::{CertificateRefused, CertifiedKey, EncryptionKey, Jwk, JwkError, PemError, Timestamp};
 
 use crate::model::encryption_keys::KnownKey;
 
@@ -15,6 +15,19 @@ use crate::model::encryption_keys::KnownKey;
 /// [`JwkError`], in words for whoever gave it.
 pub fn admissible(jwk: &Value, now: Timestamp) -> Result<KnownKey, JwkError> {
     known(&Jwk::from_value(jwk)?, now).map(|key| KnownKey { admitted_at: Some(now), ..key })
+}
+
+/// The keys of certificates that were given to us in PEM. Their dates count, who signed them does not: whoever gives
+/// them has been authenticated otherwise.
+///
+/// # Errors
+/// [`CertificateRefused`], in words for whoever gave them.
+pub fn certified(pem: &[u8], now: Timestamp) -> Result<Vec<Jwk>, CertificateRefused> {
+    let keys = CertifiedKey::from_pem(pem, now)?.into_iter().map(|certified| {
+        EncryptionKey::from_jwk(&certified.jwk).map_err(PemError::Key)?;
+        Ok(certified.jwk)
+    });
+    keys.collect()
 }
 
 /// `keys` with what was known of them: since when, and since when they are admitted. A key that is not among them any

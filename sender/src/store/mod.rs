@@ -143,6 +143,11 @@ pub trait KeyRecords: Debug + Send + Sync {
 
     /// Destroys a consumer's data key: what was encrypted under it is gone for good.
     async fn destroy_data_key(&self, consumer: ConsumerId) -> Result<(), StoreError>;
+
+    /// Puts all of these in the place of the ring and of all data keys, whose old forms are nowhere any more; or, if
+    /// the ring has another version by now or there are data keys of other owners, changes nothing. Says whether it
+    /// did. The ring's version counts up.
+    async fn rewrap(&self, rewrapped: RewrappedKeys) -> Result<bool, StoreError>;
 }
 
 /// What a configuration record is about.
@@ -400,6 +405,15 @@ pub struct DataKeyRecord {
     pub kek_id: String,
     /// The wrapped key.
     pub wrapped: Vec<u8>,
+}
+
+/// Everything that the key-encryption key wraps, under another one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RewrappedKeys {
+    /// The ring, with the version that it was read with; none if none was ever kept.
+    pub ring: Option<RingRecord>,
+    /// Every data key.
+    pub data_keys: Vec<DataKeyRecord>,
 }
 
 /// How many deliveries are cancelled in one transaction.

@@ -12,7 +12,8 @@ use waxseal_keys::Timestamp;
 use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use waxseal_sender::model::delivery::{Attempt, DeliveryState};
 use waxseal_sender::store::{
-    Catalog, DataKeyRecord, KeyRecords, NewEvent, Record, RecordChange, RecordKind, RingRecord, StoreError,
+    Catalog, DataKeyRecord, KeyRecords, NewEvent, Record, RecordChange, RecordKind, RewrappedKeys,
+    RingRecord, StoreError,
 };
 
 /// The store.
@@ -125,5 +126,18 @@ impl KeyRecords for StoreModel {
     async fn destroy_data_key(&self, consumer: ConsumerId) -> Result<(), StoreError> {
         self.state().data_keys.remove(&Some(consumer));
         Ok(())
+    }
+
+    async fn rewrap(&self, rewrapped: RewrappedKeys) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        let data_keys: BTreeMap<_, _> =
+            rewrapped.data_keys.into_iter().map(|key| (key.consumer.clone(), key)).collect();
+        let version = |ring: &Option<RingRecord>| ring.as_ref().map(|ring| ring.version);
+        if version(&state.ring) != version(&rewrapped.ring) || !state.data_keys.keys().eq(data_keys.keys()) {
+            return Ok(false);
+        }
+        state.ring = rewrapped.ring.map(|ring| RingRecord { version: ring.version + 1, ..ring });
+        state.data_keys = data_keys;
+        Ok(true)
     }
 }

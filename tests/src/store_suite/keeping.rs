@@ -2,7 +2,8 @@
 
 use waxseal_sender::model::delivery::DeliveryState;
 use waxseal_sender::store::{
-    Accepted, DataKeyRecord, NewEvent, Outcome, Record, RecordChange, RecordKind, RingRecord, Store,
+    Accepted, DataKeyRecord, NewEvent, Outcome, Record, RecordChange, RecordKind, RewrappedKeys, RingRecord,
+    Store,
 };
 
 use super::Subject;
@@ -87,6 +88,50 @@ pub async fn a_data_key_is_destroyed_alone(subject: impl Subject) {
     assert_eq!(kept, [data_key(None, "first"), data_key(Some(consumer(2)), "first")]);
     let new = data_key(Some(consumer(1)), "new");
     assert_eq!(store.keep_data_key(new.clone()).await.unwrap(), new);
+}
+
+/// All of it or nothing: a ring that was changed meanwhile, or a data key that came or went, and nothing is done.
+pub async fn keys_are_rewrapped_together(subject: impl Subject) {
+    let store = subject.store();
+    let rewrapped = |version: Option<u64>, owners: &[Option<u32>]| RewrappedKeys {
+        ring: version.map(|version| RingRecord { version, sealed: b"ring, new".to_vec() }),
+        data_keys: owners.iter().map(|owner| data_key(owner.map(consumer), "new")).collect(),
+    };
+    assert!(store.rewrap(rewrapped(None, &[])).await.unwrap(), "an empty store has nothing to wrap");
+    store.keep_data_key(data_key(None, "old")).await.unwrap();
+    assert!(store.rewrap(rewrapped(None, &[None])).await.unwrap(), "there need not be a ring");
+    store.save_ring(0, b"ring, old".to_vec()).await.unwrap();
+    for owner in [1, 2] {
+        store.keep_data_key(data_key(Some(consumer(owner)), "old")).await.unwrap();
+    }
+    let all = [None, Some(1), Some(2)];
+    let before = (store.ring().await.unwrap(), sorted_keys(store).await);
+    for (version, owners) in [
+        (None, &all[..]),
+        (Some(2), &all),
+        (Some(u64::MAX), &all),
+        (Some(1), &all[..2]),
+        (Some(1), &[None, Some(1), Some(2), Some(3)]),
+        (Some(1), &[None, Some(1), Some(3)]),
+    ] {
+        assert!(!store.rewrap(rewrapped(version, owners)).await.unwrap(), "{version:?} {owners:?}");
+        assert_eq!((store.ring().await.unwrap(), sorted_keys(store).await), before);
+    }
+    assert!(store.rewrap(rewrapped(Some(1), &all)).await.unwrap());
+    let ring = RingRecord { version: 2, sealed: b"ring, new".to_vec() };
+    assert_eq!(store.ring().await.unwrap(), Some(ring));
+    let expected: Vec<_> = all.iter().map(|owner| data_key(owner.map(consumer), "new")).collect();
+    assert_eq!(sorted_keys(store).await, expected);
+    assert!(
+        !store.save_ring(1, b"late".to_vec()).await.unwrap(),
+        "who knew the old ring does not write over it"
+    );
+}
+
+async fn sorted_keys(store: &dyn Store) -> Vec<DataKeyRecord> {
+    let mut kept = store.data_keys().await.unwrap();
+    kept.sort_by(|a, b| a.consumer.cmp(&b.consumer));
+    kept
 }
 
 /// All that was acknowledged, idempotency keys and fences included.

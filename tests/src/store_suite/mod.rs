@@ -70,6 +70,7 @@ macro_rules! store_suite {
             of_two_savers_of_the_ring_one_wins
             the_first_data_key_stays
             a_data_key_is_destroyed_alone
+            keys_are_rewrapped_together
             everything_is_there_after_reopening
         });
     };

@@ -7,7 +7,9 @@ use std::process::Command;
 
 use waxseal_sender::model::delivery::DeliveryState;
 use waxseal_sender::store::sqlite::SqliteStore;
-use waxseal_sender::store::{Catalog, DataKeyRecord, KeyRecords, NewDelivery, Outbox, StoreError};
+use waxseal_sender::store::{
+    Catalog, DataKeyRecord, KeyRecords, NewDelivery, Outbox, RewrappedKeys, RingRecord, StoreError,
+};
 use waxseal_tests::store_suite::fixture::{
     at, consumer, delivery_id, endpoint_id, event_id, new_delivery, new_event,
 };
@@ -213,6 +215,36 @@ async fn a_destroyed_data_key_is_in_no_file() {
     subject.store.destroy_data_key(consumer(others / 2)).await.unwrap();
     assert!(!holds(folder, &wrapped));
     assert_eq!(subject.store.data_keys().await.unwrap().len(), kept - 1);
+}
+
+/// Rings that were written over, some of them long, and the last forms under the old key-encryption key.
+#[tokio::test]
+async fn what_an_old_key_encryption_key_opens_is_in_no_file() {
+    let subject = subject::sqlite().await;
+    let (ring, wrapped) = (b"this is the ring under the old key".to_vec(), b"so is this data key".to_vec());
+    let folder = subject.path.parent().unwrap();
+    let owners = (1..300).map(|n| Some(consumer(n))).chain([None]);
+    let key = |consumer, kek_id: &str, wrapped: &[u8]| DataKeyRecord {
+        consumer,
+        kek_id: kek_id.to_owned(),
+        wrapped: wrapped.to_vec(),
+    };
+    for owner in owners.clone() {
+        subject.store.keep_data_key(key(owner, "old", &wrapped)).await.unwrap();
+    }
+    for version in 0..20 {
+        let sealed = ring.repeat(if version % 2 == 0 { 300 } else { 1 });
+        assert!(subject.store.save_ring(version, sealed).await.unwrap());
+    }
+    assert!(subject.store.save_ring(20, b"a later ring under the old key".to_vec()).await.unwrap());
+    assert!(!holds(folder, &ring), "a retired private key is not left behind");
+    assert!(holds(folder, b"a later ring") && holds(folder, &wrapped));
+    let rewrapped = RewrappedKeys {
+        ring: Some(RingRecord { version: 21, sealed: b"new".to_vec() }),
+        data_keys: owners.map(|owner| key(owner, "new", &[7; 60])).collect(),
+    };
+    assert!(subject.store.rewrap(rewrapped).await.unwrap());
+    assert!(!holds(folder, b"a later ring") && !holds(folder, &wrapped));
 }
 
 fn holds(folder: &Path, bytes: &[u8]) -> bool {

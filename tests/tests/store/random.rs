@@ -6,7 +6,7 @@ use proptest::test_runner::{Config, TestRunner};
 use waxseal_sender::model::delivery::{DeliveryState, LiveDelivery};
 use waxseal_sender::store::{
     DataKeyRecord, DeliveryFilter, DuePosition, NewDelivery, NewEvent, Order, Outcome, Record, RecordChange,
-    RecordKind, Settlement, Store,
+    RecordKind, RewrappedKeys, RingRecord, Settlement, Store,
 };
 use waxseal_tests::store_model::StoreModel;
 use waxseal_tests::store_suite::Subject;
@@ -28,6 +28,7 @@ enum Step {
     SaveRing { expected: u64 },
     KeepKey { owner: u32 },
     DestroyKey { owner: u32 },
+    Rewrap { ring: Option<u64>, forget: bool },
     Due { endpoint: u32, until: i64, after: Option<(i64, u32)>, limit: u32 },
     Expired,
     List { filter: DeliveryFilter },
@@ -120,6 +121,16 @@ impl Walker {
             }
             Step::DestroyKey { owner } => {
                 format!("{:?}", store.destroy_data_key(consumer(owner)).await.unwrap())
+            }
+            Step::Rewrap { ring, forget } => {
+                let mut data_keys = store.data_keys().await.unwrap();
+                data_keys.sort_by(|a, b| a.consumer.cmp(&b.consumer));
+                data_keys.truncate(data_keys.len().saturating_sub(usize::from(forget)));
+                for key in &mut data_keys {
+                    key.wrapped.push(7);
+                }
+                let ring = ring.map(|version| RingRecord { version, sealed: now.to_be_bytes().to_vec() });
+                format!("{:?}", store.rewrap(RewrappedKeys { ring, data_keys }).await.unwrap())
             }
             Step::Due { endpoint, until, after, limit } => {
                 let after =
@@ -228,6 +239,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..4_u64).prop_map(|expected| Step::SaveRing { expected }),
         1 => (0..3_u32).prop_map(|owner| Step::KeepKey { owner }),
         1 => (1..3_u32).prop_map(|owner| Step::DestroyKey { owner }),
+        1 => (proptest::option::of(1..4_u64), proptest::bool::weighted(0.2))
+            .prop_map(|(ring, forget)| Step::Rewrap { ring, forget }),
         3 => (0..5_u32, due.clone(), proptest::option::of((due, 0..20_u32)), 0..6_u32)
             .prop_map(|(endpoint, until, after, limit)| Step::Due { endpoint, until, after, limit }),
         4 => filter().prop_map(|filter| Step::List { filter }),

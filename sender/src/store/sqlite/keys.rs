@@ -1,5 +1,7 @@
 //! The signing ring and the data keys, both as ciphertext.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row, params};
 
@@ -8,7 +10,7 @@ use super::failure::Failure;
 use super::session::Session;
 use super::values::consumer_id;
 use crate::id::ConsumerId;
-use crate::store::{DataKeyRecord, KeyRecords, RingRecord, StoreError};
+use crate::store::{DataKeyRecord, KeyRecords, RewrappedKeys, RingRecord, StoreError};
 
 #[async_trait]
 impl KeyRecords for SqliteStore {
@@ -54,25 +56,35 @@ impl KeyRecords for SqliteStore {
     async fn destroy_data_key(&self, consumer: ConsumerId) -> Result<(), StoreError> {
         self.writer.write(move |session| destroy_data_key(session, &consumer)).await
     }
+
+    async fn rewrap(&self, rewrapped: RewrappedKeys) -> Result<bool, StoreError> {
+        self.writer.write(move |session| rewrap(session, &rewrapped)).await
+    }
 }
 
-fn save_ring(session: &Session, expected: u64, sealed: &[u8]) -> Result<bool, Failure> {
+fn save_ring(session: &mut Session, expected: u64, sealed: &[u8]) -> Result<bool, Failure> {
     // A version that no column can hold was never kept.
     let Ok(expected) = i64::try_from(expected) else { return Ok(false) };
-    let saved = if expected == 0 {
-        session
-            .prepare("INSERT OR IGNORE INTO ring (singleton, version, sealed) VALUES (1, 1, ?1)")?
-            .execute([sealed])?
-    } else {
-        session
-            .prepare("UPDATE ring SET version = version + 1, sealed = ?2 WHERE version = ?1")?
-            .execute(params![expected, sealed])?
-    };
+    let mut saved = 0;
+    // The form before may have private keys that this one has no more: they are to be in no file.
+    session.scrub = true;
+    overwriting(session, || {
+        saved = if expected == 0 {
+            session
+                .prepare("INSERT OR IGNORE INTO ring (singleton, version, sealed) VALUES (1, 1, ?1)")?
+                .execute([sealed])?
+        } else {
+            session
+                .prepare("UPDATE ring SET version = version + 1, sealed = ?2 WHERE version = ?1")?
+                .execute(params![expected, sealed])?
+        };
+        Ok(())
+    })?;
     Ok(saved == 1)
 }
 
 fn keep_data_key(session: &Session, key: &DataKeyRecord) -> Result<DataKeyRecord, Failure> {
-    let consumer = key.consumer.as_ref().map_or("", ConsumerId::as_str);
+    let consumer = owner(key);
     // An insertion that splits a page moves rows, and would leave copies of them where they were.
     overwriting(session, || {
         session
@@ -97,12 +109,53 @@ fn destroy_data_key(session: &mut Session, consumer: &ConsumerId) -> Result<(), 
     })
 }
 
+/// All in the one transaction of its command, and the log is emptied afterwards: what the old key-encryption key opens
+/// is in no file of the store any more.
+fn rewrap(session: &mut Session, rewrapped: &RewrappedKeys) -> Result<bool, Failure> {
+    let version: Option<i64> =
+        session.prepare("SELECT version FROM ring")?.query_row([], |row| row.get(0)).optional()?;
+    let read = rewrapped.ring.as_ref().map(|ring| ring.version);
+    if version.map(u64::try_from).transpose().ok().flatten() != read {
+        return Ok(false);
+    }
+    let mut owners = HashSet::new();
+    {
+        let mut statement = session.prepare("SELECT consumer FROM data_keys")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            owners.insert(row.get::<_, String>(0)?);
+        }
+    }
+    let given: HashSet<_> = rewrapped.data_keys.iter().map(|key| owner(key).to_owned()).collect();
+    if owners != given {
+        return Ok(false);
+    }
+    session.scrub = true;
+    overwriting(session, || {
+        if let Some(ring) = &rewrapped.ring {
+            session.prepare("UPDATE ring SET version = version + 1, sealed = ?1")?.execute([&ring.sealed])?;
+        }
+        let mut update =
+            session.prepare("UPDATE data_keys SET kek_id = ?2, wrapped = ?3 WHERE consumer = ?1")?;
+        for key in &rewrapped.data_keys {
+            update.execute(params![owner(key), key.kek_id, key.wrapped])?;
+        }
+        Ok(())
+    })?;
+    Ok(true)
+}
+
 /// Does `work` with SQLite overwriting what it frees.
 fn overwriting(session: &Session, work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
     session.connection().pragma_update(None, "secure_delete", "ON")?;
     let done = work();
     session.connection().pragma_update(None, "secure_delete", "OFF")?;
     done
+}
+
+/// As the column has it.
+fn owner(key: &DataKeyRecord) -> &str {
+    key.consumer.as_ref().map_or("", ConsumerId::as_str)
 }
 
 fn data_key(row: &Row<'_>) -> Result<DataKeyRecord, Failure> {

@@ -9,6 +9,7 @@ mod endpoint_auth;
 mod events;
 mod expiry;
 mod keys;
+mod own_keys;
 mod pace;
 mod reach;
 mod recover;

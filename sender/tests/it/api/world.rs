@@ -30,7 +30,7 @@ use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId};
 use waxseal_sender::model::delivery::Delivery;
 use waxseal_sender::model::token::Scope;
 use waxseal_sender::publish::{Arrivals, Publisher};
-use waxseal_sender::signing_keys::SigningKeys;
+use waxseal_sender::signing_keys::{Certification, SigningKeys, X5c};
 use waxseal_sender::store::sqlite::SqliteStore;
 use waxseal_sender::store::{Catalog, DeliveryFilter, KeyRecords, Outbox, Record, RingRecord, Store};
 
@@ -124,6 +124,8 @@ impl World {
         );
         let egress = Arc::new(Egress::new(EgressPolicy::default()).unwrap());
         let issuer = Issuer::parse("https://hooks.example.com").unwrap();
+        let signing_keys = signing_keys.await.unwrap();
+        signing_keys.certify(Certification::of(&issuer, X5c::Published)).await.unwrap();
         let client_authority =
             Arc::new(ClientAuthority::new(Arc::clone(&directory), issuer, Arc::clone(&time)));
         let router = router(ApiParts {
@@ -132,7 +134,7 @@ impl World {
             store: shared,
             data_keys: Arc::clone(&data_keys),
             publisher: publisher.clone(),
-            signing_keys: signing_keys.await.unwrap(),
+            signing_keys,
             consumer_keys: Arc::new(ConsumerKeys::new(
                 Arc::clone(&directory),
                 Arc::<Egress>::clone(&egress),

@@ -162,4 +162,8 @@ impl KeyRecords for Flaky {
     async fn destroy_data_key(&self, consumer: ConsumerId) -> Result<(), StoreError> {
         self.store.destroy_data_key(consumer).await
     }
+
+    async fn rewrap(&self, rewrapped: RewrappedKeys) -> Result<bool, StoreError> {
+        self.store.rewrap(rewrapped).await
+    }
 }

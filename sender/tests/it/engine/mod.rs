@@ -6,11 +6,13 @@ mod cancel;
 mod changes;
 mod client_authority;
 mod credentials;
+mod erasure;
 mod expiry;
 mod flaky;
 mod isolation;
 mod recover;
 mod retry;
+mod revocation;
 mod support;
 mod trouble;
 

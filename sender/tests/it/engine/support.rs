@@ -44,7 +44,7 @@ pub(crate) const ISSUER: &str = "https://hooks.example.com";
 /// Everything but the engine, which a test starts and stops.
 pub(crate) struct Sender {
     pub(crate) parts: EngineParts,
-    _dir: TempDir,
+    pub(crate) dir: TempDir,
 }
 
 /// A publisher whose announcements nobody hears.
@@ -128,7 +128,7 @@ impl Sender {
             issuer,
             policy,
         };
-        Self { parts, _dir: dir }
+        Self { parts, dir }
     }
 
     pub(crate) fn start(&self) -> EngineHandle {
