@@ -7,6 +7,7 @@ mod client_authority;
 mod credentials;
 mod flaky;
 mod isolation;
+mod scripted;
 mod support;
 mod trouble;
 
