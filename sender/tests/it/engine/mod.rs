@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
+mod breaker;
 mod changes;
 mod client_authority;
 mod credentials;
