@@ -9,6 +9,7 @@ mod matrix;
 mod program;
 mod replay;
 mod rotation;
+mod secrets;
 mod startup;
 mod support;
 mod tls;
