@@ -3,6 +3,7 @@
 pub mod api;
 pub mod consumer;
 pub mod isolation;
+pub mod leak;
 pub mod nginx;
 pub mod pki;
 pub mod process;

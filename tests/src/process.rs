@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// A running program of this workspace. Killed when it is dropped.
@@ -14,6 +14,7 @@ pub struct Process {
     child: Child,
     lines: Receiver<String>,
     log: Arc<Mutex<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Process {
@@ -27,19 +28,19 @@ impl Process {
             .unwrap_or_else(|error| panic!("cannot start {name} ({command:?}): {error}"));
         let (sender, lines) = channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        thread::spawn(move || {
+        let heard = thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
                 let _ = sender.send(line);
             }
         });
         let log = Arc::new(Mutex::new(Vec::new()));
         let (stderr, kept) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&log));
-        thread::spawn(move || {
+        let kept_log = thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 kept.lock().unwrap().push(line);
             }
         });
-        Self { name, child, lines, log }
+        Self { name, child, lines, log, readers: vec![heard, kept_log] }
     }
 
     /// Waits for a line of standard output that starts with `prefix`; returns the rest of it.
@@ -70,9 +71,23 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// All that it said until its end, and nobody has taken yet: standard output, then standard error.
+    pub fn last_words(&mut self) -> String {
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+        let said: Vec<_> = self.lines.try_iter().collect();
+        format!("{}\n{}", said.join("\n"), self.log())
+    }
+
     /// Asks it to stop (SIGTERM) and waits until it has.
-    #[expect(clippy::disallowed_methods, reason = "another process tells nobody when it ends")]
     pub fn stop(mut self) -> ExitStatus {
+        self.end()
+    }
+
+    /// As [`Process::stop`], and leaves what it said.
+    #[expect(clippy::disallowed_methods, reason = "another process tells nobody when it ends")]
+    pub fn end(&mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
         Command::new("kill").args(["-TERM", &pid]).status().expect("kill is part of every Unix");
         for _ in 0..400 {

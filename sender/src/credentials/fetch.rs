@@ -41,7 +41,7 @@ pub(super) enum FetchTokenError {
     Exchange(#[from] FetchError),
     /// The code of RFC 6749 section 5.2, if it gave one.
     #[error("the token endpoint refused with status {status}: {error}")]
-    Refused { status: u16, error: String },
+    Refused { status: u16, error: &'static str },
     #[error("the token endpoint's answer is not a bearer token: {0}")]
     NotAToken(&'static str),
 }
@@ -134,10 +134,11 @@ fn read(answer: &HttpResponse) -> Result<Granted, FetchTokenError> {
     let members = strict_json::parse_object(&answer.body, MAX_DEPTH).ok().flatten();
     if answer.status != 200 {
         let error = members.as_ref().and_then(|members| members.get("error")).and_then(Value::as_str);
-        let error = error.unwrap_or("no reason given");
-        // Written by a stranger: as much of it as a code of RFC 6749 can be.
-        let word = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ');
-        let error = error.chars().filter(word).take(MAX_ERROR).collect();
+        // Written by a stranger, who has just been shown a secret: nothing but a known code is repeated.
+        let error = match error {
+            None => "no reason given",
+            Some(given) => CODES.into_iter().find(|code| *code == given).unwrap_or("for a reason of its own"),
+        };
         return Err(FetchTokenError::Refused { status: answer.status, error });
     }
     let members = members.ok_or(FetchTokenError::NotAToken("it is no JSON object"))?;
@@ -174,7 +175,19 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ANSWER: usize = 32 * 1024;
 const MAX_DEPTH: usize = 16;
-const MAX_ERROR: usize = 64;
+/// RFC 6749 section 5.2, RFC 8707 section 2, and what servers answer beside it (section 4.1.2.1).
+const CODES: [&str; 10] = [
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+    "invalid_target",
+    "access_denied",
+    "server_error",
+    "temporarily_unavailable",
+];
 /// As long as a header that servers take.
 const MAX_TOKEN: usize = 8 * 1024 - 32;
 /// Of a token that does not say how long it lasts. Servers that leave it out mean an hour and more.
@@ -246,8 +259,15 @@ mod tests {
         ] {
             assert_eq!(answered(status, body).unwrap_err().hold(), hold, "{status}");
         }
-        let shown = answered(400, "{\"error\":\"a\\u001b[31m\\nb\"}").unwrap_err().to_string();
-        assert!(shown.ends_with(": a31mb"), "{shown:?}");
+    }
+
+    #[test]
+    fn a_refusal_repeats_nothing_but_known_codes() {
+        let shown = |error| answered(400, &format!(r#"{{"error":"{error}"}}"#)).unwrap_err().to_string();
+        assert!(shown("invalid_client").ends_with("400: invalid_client"));
+        for error in ["hunter2", "wrong secret hunter2", "\\u001b[31m"] {
+            assert!(shown(error).ends_with("400: for a reason of its own"), "{error}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod program;
 mod replay;
 mod rewrap;
 mod rotation;
+mod secrets;
 mod startup;
 mod support;
 mod tls;

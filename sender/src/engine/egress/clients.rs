@@ -17,7 +17,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::guard::{Guard, GuardedResolver, Transport};
-use super::lookup::Lookups;
+use super::lookup::{Lookups, Resolver};
 use super::{EgressError, session};
 use crate::model::certificate::CertificateWithKey;
 use crate::model::server_authentication::ServerAuthentication;
@@ -39,13 +39,14 @@ pub(super) struct Clients {
 impl Clients {
     pub(super) fn new(
         guard: Arc<Guard>,
+        resolver: Arc<Resolver>,
         connect_timeout: Duration,
         total_timeout: Duration,
         extra_roots: Option<Vec<u8>>,
     ) -> Self {
         Self {
             guard,
-            lookups: Arc::new(Lookups::of_system()),
+            lookups: Arc::new(Lookups::new(resolver)),
             connect_timeout,
             total_timeout,
             extra_roots,

@@ -37,7 +37,7 @@ pub(in crate::engine) enum LookupFailed {
 
 /// Lookups that are under way.
 pub(super) struct Lookups {
-    resolver: fn(String) -> LookupFuture,
+    resolver: Arc<Resolver>,
     limits: LookupLimits,
     places: Arc<Quota>,
     under_way: UnderWay,
@@ -56,24 +56,22 @@ struct LookupLimits {
     rest: Duration,
 }
 
-type LookupFuture = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
+/// Finds the addresses of a name, in the order in which they are to be tried. It is asked one thing at a time for each
+/// name, and what it finds must pass the guard.
+pub type Resolver = dyn Fn(String) -> LookupFuture + Send + Sync;
+/// Addresses on their way.
+pub type LookupFuture = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
+
 type SharedLookup = Shared<Pin<Box<dyn Future<Output = Result<Arc<[IpAddr]>, LookupFailed>> + Send>>>;
 /// `None`: its servers are silent.
 type UnderWay = Arc<Mutex<HashMap<String, Option<SharedLookup>>>>;
 
 impl Lookups {
-    /// Lookups through the operating system.
-    pub(super) fn of_system() -> Self {
-        let resolver = |name| -> LookupFuture {
-            Box::pin(async move {
-                let found = tokio::net::lookup_host((name, 0)).await?;
-                Ok(found.map(|address| address.ip()).collect())
-            })
-        };
-        Self::through(resolver, LIMITS)
+    pub(super) fn new(resolver: Arc<Resolver>) -> Self {
+        Self::within(resolver, LIMITS)
     }
 
-    fn through(resolver: fn(String) -> LookupFuture, limits: LookupLimits) -> Self {
+    fn within(resolver: Arc<Resolver>, limits: LookupLimits) -> Self {
         let places = Arc::new(Quota::new(limits.at_once, limits.of_one_domain));
         Self { resolver, limits, places, under_way: Arc::default() }
     }
@@ -96,7 +94,7 @@ impl Lookups {
 
     /// A task of its own: it goes on, and others can join it, when the one who started it has given up.
     fn start(&self, name: String) -> SharedLookup {
-        let (resolver, limits, places) = (self.resolver, self.limits, Arc::clone(&self.places));
+        let (resolver, limits, places) = (Arc::clone(&self.resolver), self.limits, Arc::clone(&self.places));
         let landing = Landing { name: name.clone(), under_way: Arc::clone(&self.under_way) };
         let task = tokio::spawn(async move {
             // Given back when the thread is free again, not when nobody waits for it any more.
@@ -126,6 +124,16 @@ impl Lookups {
         });
         async move { task.await.unwrap_or(Err(LookupFailed::NoAddress(None))) }.boxed().shared()
     }
+}
+
+/// The operating system's resolver.
+pub(super) fn system_resolver() -> Arc<Resolver> {
+    Arc::new(|name| {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name, 0)).await?;
+            Ok(found.map(|address| address.ip()).collect())
+        })
+    })
 }
 
 /// What a name's owner has registered, near enough for a share: its last two labels, or three below `co.uk` and the
@@ -194,10 +202,17 @@ mod tests {
         rest: Duration::from_millis(200),
     };
 
+    fn through(
+        resolver: impl Fn(String) -> LookupFuture + Send + Sync + 'static,
+        limits: LookupLimits,
+    ) -> Lookups {
+        Lookups::within(Arc::new(resolver), limits)
+    }
+
     #[tokio::test]
     async fn waiters_for_one_name_share_one_lookup() {
         static ASKED: AtomicUsize = AtomicUsize::new(0);
-        let lookups = Lookups::through(
+        let lookups = through(
             |_| {
                 Box::pin(async {
                     ASKED.fetch_add(1, Ordering::SeqCst);
@@ -216,7 +231,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_without_addresses_is_a_failure_and_not_kept_either() {
-        let lookups = Lookups::through(
+        let lookups = through(
             |name| {
                 Box::pin(async move {
                     match name.as_str() {
@@ -236,7 +251,7 @@ mod tests {
 
     /// Names below `silent.example` and `other-*.example` are never answered, all others at once.
     fn half_silent() -> Lookups {
-        Lookups::through(
+        through(
             |name| {
                 Box::pin(async move {
                     if name.ends_with("silent.example") || name.starts_with("other-") {
@@ -284,7 +299,7 @@ mod tests {
                 Err(io::Error::from(io::ErrorKind::TimedOut))
             })
         };
-        let lookups = Lookups::through(resolver, HASTY);
+        let lookups = through(resolver, HASTY);
         let first = lookups.addresses_of("a.example").await;
         assert!(matches!(first, Err(LookupFailed::NoAddress(Some(_)))), "{first:?}");
         let second = lookups.addresses_of("a.example").await;

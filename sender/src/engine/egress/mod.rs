@@ -26,6 +26,7 @@ pub use self::access::Access;
 use self::address::AddressPolicy;
 use self::clients::Clients;
 use self::guard::{Guard, PlainHttp, Transport, UrlRefused};
+pub use self::lookup::{LookupFuture, Resolver};
 use crate::engine::post::PostError;
 
 /// What outgoing requests may do.
@@ -108,9 +109,17 @@ impl Egress {
     /// # Errors
     /// [`EgressError`], if the certificates are not usable.
     pub fn new(policy: EgressPolicy) -> Result<Self, EgressError> {
+        Self::through(policy, lookup::system_resolver())
+    }
+
+    /// A client under this policy that resolves names by `resolver`. What that finds passes the same guard.
+    ///
+    /// # Errors
+    /// [`EgressError`], if the certificates are not usable.
+    pub fn through(policy: EgressPolicy, resolver: Arc<Resolver>) -> Result<Self, EgressError> {
         let EgressPolicy { allow, http, connect_timeout, total_timeout, extra_roots } = policy;
         let guard = Arc::new(Guard::new(AddressPolicy::new(allow), http));
-        let clients = Clients::new(Arc::clone(&guard), connect_timeout, total_timeout, extra_roots);
+        let clients = Clients::new(Arc::clone(&guard), resolver, connect_timeout, total_timeout, extra_roots);
         let tls = clients.common_tls()?;
         let plain = match http {
             PlainHttp::Never => None,

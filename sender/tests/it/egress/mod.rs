@@ -4,7 +4,7 @@ mod answers;
 mod guard;
 mod limits;
 pub(crate) mod pki;
-mod server;
+pub(crate) mod server;
 mod sessions;
 mod tls;
 

@@ -37,6 +37,11 @@ impl Authority {
         self.0.key()
     }
 
+    /// A certificate under it for this key.
+    pub(crate) fn certify(&self, params: CertificateParams, key: &KeyPair) -> CertificateDer<'static> {
+        params.signed_by(key, &self.0).unwrap().der().clone()
+    }
+
     /// A certificate for a TLS client.
     pub(crate) fn client(&self, name: &str) -> CertificateWithKey {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
+mod breaker;
 mod cancel;
 mod changes;
 mod client_authority;
@@ -13,6 +14,7 @@ mod isolation;
 mod recover;
 mod retry;
 mod revocation;
+mod scripted;
 mod support;
 mod trouble;
 

@@ -72,6 +72,19 @@ impl Sender {
         clock: Arc<dyn Clock>,
         wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
     ) -> Self {
+        let egress = EgressPolicy {
+            allow: vec!["127.0.0.0/8".parse().unwrap()],
+            http: PlainHttp::AllowedRanges,
+            ..EgressPolicy::default()
+        };
+        Self::with_egress(clock, wrap, Egress::new(egress).unwrap()).await
+    }
+
+    pub(crate) async fn with_egress(
+        clock: Arc<dyn Clock>,
+        wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
+        egress: Egress,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = wrap(Arc::new(SqliteStore::open(dir.path().join("waxseal.db")).unwrap()));
         let data_keys =
@@ -81,12 +94,7 @@ impl Sender {
         let signing_keys =
             SigningKeys::open(store.clone(), Arc::clone(&data_keys), ring, alg, Arc::clone(&clock));
         let signing_keys = signing_keys.await.unwrap();
-        let egress = EgressPolicy {
-            allow: vec!["127.0.0.0/8".parse().unwrap()],
-            http: PlainHttp::AllowedRanges,
-            ..EgressPolicy::default()
-        };
-        let egress = Arc::new(Egress::new(egress).unwrap());
+        let egress = Arc::new(egress);
         let http = Arc::clone(&egress);
         let consumer_keys = Arc::new(ConsumerKeys::new(Arc::clone(&directory), http, Arc::clone(&clock)));
         for name in ["order.created", "order.paid"] {
