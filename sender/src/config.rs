@@ -13,6 +13,8 @@ use serde::{Deserialize, Deserializer};
 use waxseal_envelope::Issuer;
 use waxseal_keys::SignatureAlgorithm;
 
+use crate::upkeep::Retention;
+
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,6 +43,9 @@ pub struct Config {
     /// Where connections may go.
     #[serde(default)]
     pub egress: EgressConfig,
+    /// How long things are kept.
+    #[serde(default)]
+    pub retention: Retention,
     /// What is logged.
     #[serde(default)]
     pub log: LogConfig,
@@ -168,6 +173,7 @@ impl Config {
             signing: SigningConfig::default(),
             delivery: DeliveryConfig::default(),
             egress: EgressConfig::default(),
+            retention: Retention::default(),
             log: LogConfig::default(),
         }
     }
@@ -199,6 +205,7 @@ impl Config {
 
     /// What no single field can say.
     fn check(&self) -> Result<(), String> {
+        self.retention.check()?;
         let needed = self.signing.jwks_max_age.saturating_mul(2);
         if self.signing.pending_for < needed {
             let needed = humantime::format_duration(needed);
@@ -340,6 +347,9 @@ mod tests {
             ("[delivery]\nmax_in_flight = 0", "delivery.max_in_flight", "1 to 10000"),
             ("[delivery]\nretry = [\"0s\"]", "0s", "expected a duration"),
             ("[egress]\nallow = [\"10.0.0.0/99\"]", "allow", "invalid"),
+            ("[retention]\npayloads = \"long\"", "long", "or \"forever\""),
+            ("[retention]\nattempts = \"7d\"", "retention.attempts", "at least retention.payloads"),
+            ("[retention]\naudit = \"1y\"", "audit", "expected one of"),
             ("[tls]\ncert = \"a.pem\"", "tls", "key"),
         ] {
             let message = refusal(&format!("{issuer}{extra}"));

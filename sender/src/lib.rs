@@ -49,3 +49,4 @@ pub mod sender;
 pub mod signing_keys;
 pub mod store;
 pub mod telemetry;
+pub mod upkeep;

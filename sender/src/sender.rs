@@ -28,6 +28,7 @@ use crate::publish::Publisher;
 use crate::recover::Recoveries;
 use crate::signing_keys::{SigningKeys, SigningKeysError};
 use crate::store::{KeyRecords, Store};
+use crate::upkeep::{Retention, Upkeep};
 
 /// What a sender needs to know.
 #[derive(Clone, Debug)]
@@ -44,6 +45,8 @@ pub struct Settings {
     pub egress: EgressPolicy,
     /// How deliveries are made.
     pub engine: EnginePolicy,
+    /// How long things are kept.
+    pub retention: Retention,
 }
 
 /// A running sender.
@@ -62,6 +65,7 @@ pub struct Sender {
     stop: watch::Sender<bool>,
     maintenance: JoinHandle<()>,
     recoveries: JoinHandle<()>,
+    upkeep: JoinHandle<()>,
 }
 
 /// Why a sender cannot start.
@@ -117,6 +121,7 @@ impl Settings {
             jwks_max_age: config.signing.jwks_max_age,
             egress,
             engine,
+            retention: config.retention,
         })
     }
 }
@@ -175,6 +180,8 @@ impl Sender {
             Arc::clone(&clock),
         );
         let recoveries = tokio::spawn(recoveries.run(stopped.clone()));
+        let upkeep = Upkeep::new(Arc::clone(&store), Arc::clone(&clock), settings.retention);
+        let upkeep = tokio::spawn(upkeep.run(stopped.clone()));
         let maintenance = tokio::spawn(Arc::clone(&signing_keys).maintain(stopped));
         let jwks_max_age = settings.jwks_max_age;
         Ok(Self {
@@ -191,6 +198,7 @@ impl Sender {
             stop,
             maintenance,
             recoveries,
+            upkeep,
         })
     }
 
@@ -225,6 +233,7 @@ impl Sender {
     pub async fn stop(self) {
         // An error only says that maintenance has ended by itself.
         let _ = self.stop.send(true);
+        let _ = self.upkeep.await;
         let _ = self.recoveries.await;
         self.engine.stop().await;
         let _ = self.maintenance.await;

@@ -207,6 +207,7 @@ impl From<RedeliverError> for Problem {
             RedeliverError::EndpointGone => Self::conflict("api.endpoint_gone", detail),
             RedeliverError::NotVisible => Self::conflict("api.not_visible", detail),
             RedeliverError::ContentGone => Self::new(StatusCode::GONE, "api.content_gone", detail),
+            RedeliverError::ContentNotKept => Self::new(StatusCode::GONE, "api.content_not_kept", detail),
             RedeliverError::Store(error) => error.into(),
             RedeliverError::Ending => Self::unavailable(error.code(), error),
         }

@@ -14,6 +14,7 @@
 //! **Settlements are fenced.** [`Outbox::settle`] compares the number of attempts that the engine knew with the
 //! stored one and writes nothing if they differ, so a stale owner can never undo what another has recorded.
 
+mod age;
 mod error;
 mod filter;
 pub mod sqlite;
@@ -23,6 +24,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use waxseal_keys::Timestamp;
 
+pub use self::age::{AgePosition, Kept, Removed, Slice};
 pub use self::error::StoreError;
 pub use self::filter::{DeliveryFilter, DeliveryPage, Order};
 use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
@@ -71,7 +73,8 @@ pub trait Outbox: Debug + Send + Sync {
     /// Records what an attempt came to, and what follows from it.
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StoreError>;
 
-    /// Adds deliveries of stored events and makes these changes: all of it, or nothing.
+    /// Adds deliveries of stored events and makes these changes: all of it, or nothing. An event whose content is not
+    /// kept any more cannot be delivered.
     async fn redeliver(
         &self,
         deliveries: Vec<(NewDelivery, EventId)>,
@@ -80,6 +83,10 @@ pub trait Outbox: Debug + Send + Sync {
 
     /// Cancels every live delivery of these endpoints; they end as [`DeliveryState::Cancelled`]. Returns how many.
     async fn cancel(&self, endpoints: Vec<EndpointId>, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Removes what is old and no longer needed, a slice at a time. Slices are small: a write waits for one no longer
+    /// than for a commit.
+    async fn prune(&self, slice: Slice) -> Result<Removed, StoreError>;
 
     /// What is known of an event beside its content.
     async fn event(&self, id: EventId) -> Result<Option<EventSummary>, StoreError>;
@@ -334,6 +341,8 @@ pub struct EventSummary {
     pub expires_at: Option<Timestamp>,
     /// For whom it was accepted.
     pub consumers: Vec<ConsumerId>,
+    /// Whether its content is kept; it is not for ever.
+    pub content_kept: bool,
 }
 
 /// How much is live.

@@ -8,7 +8,8 @@ use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use waxseal_sender::model::delivery::{Attempt, Delivery, DeliveryState, LiveDelivery};
 use waxseal_sender::store::{
     Accepted, Backlog, DeliveryFilter, DeliveryPage, DuePosition, EndpointWork, EventSummary, NewDelivery,
-    NewEvent, Order, Outbox, Outcome, RecordChange, Settled, Settlement, StoreError, StoredPayload,
+    NewEvent, Order, Outbox, Outcome, RecordChange, Removed, Settled, Settlement, Slice, StoreError,
+    StoredPayload,
 };
 
 use super::{Entry, Remembered, State, StoreModel};
@@ -83,7 +84,7 @@ impl Outbox for StoreModel {
     async fn payloads(&self, wanted: Vec<(EventId, ConsumerId)>) -> Result<Vec<StoredPayload>, StoreError> {
         let state = self.state();
         let payload = |(event, consumer): (EventId, ConsumerId)| {
-            let stored = state.events.get(&event)?;
+            let stored = state.events.get(&event).filter(|stored| !stored.sealed.is_empty())?;
             let (_, wrapped_key) = stored.wrapped_keys.iter().find(|(owner, _)| *owner == consumer)?;
             Some(StoredPayload {
                 event,
@@ -130,7 +131,7 @@ impl Outbox for StoreModel {
         changes: Vec<RecordChange>,
     ) -> Result<(), StoreError> {
         let mut state = self.state();
-        if deliveries.iter().any(|(_, event)| !state.events.contains_key(event)) {
+        if deliveries.iter().any(|(_, event)| !state.has_content(event)) {
             return Err(StoreError::NotFound { what: "event" });
         }
         for (delivery, event) in deliveries {
@@ -151,6 +152,10 @@ impl Outbox for StoreModel {
         Ok(cancelled)
     }
 
+    async fn prune(&self, slice: Slice) -> Result<Removed, StoreError> {
+        Ok(self.state().prune(slice))
+    }
+
     async fn event(&self, id: EventId) -> Result<Option<EventSummary>, StoreError> {
         let summary = |event: &NewEvent| {
             let mut consumers: Vec<ConsumerId> =
@@ -162,6 +167,7 @@ impl Outbox for StoreModel {
                 accepted_at: event.accepted_at,
                 expires_at: event.expires_at,
                 consumers,
+                content_kept: !event.sealed.is_empty(),
             }
         };
         Ok(self.state().events.get(&id).map(summary))

@@ -7,7 +7,7 @@
 //! - `open` makes the files, takes the lock and brings the schema up to date;
 //! - `writer` is the thread that writes, `session` its connection, `log` its checkpoints; `readers` read;
 //! - `accept`, `settle`, `due`, `listing`, `search` are the verbs of the outbox, with their SQL; `catalog` and
-//!   `keys` are the two small traits;
+//!   `keys` are the two small traits; `prune` removes what is old;
 //! - `values` and `failure` translate columns and errors.
 
 mod accept;
@@ -20,6 +20,7 @@ mod log;
 mod merge;
 mod open;
 mod outbox;
+mod prune;
 mod readers;
 mod search;
 mod session;
@@ -27,6 +28,8 @@ mod settle;
 mod values;
 mod writer;
 
+#[cfg(test)]
+mod prune_tests;
 #[cfg(test)]
 mod tests;
 

@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use waxseal_keys::Timestamp;
 
-use super::{SqliteStore, accept, due, listing, search, settle};
+use super::{SqliteStore, accept, due, listing, prune, search, settle};
 use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use crate::model::delivery::{Attempt, Delivery, LiveDelivery};
 use crate::store::{
     Accepted, Backlog, DeliveryFilter, DeliveryPage, DuePosition, EndpointWork, EventSummary, NewDelivery,
-    NewEvent, Outbox, RecordChange, Settled, Settlement, StoreError, StoredPayload,
+    NewEvent, Outbox, RecordChange, Removed, Settled, Settlement, Slice, StoreError, StoredPayload,
 };
 
 #[async_trait]
@@ -63,6 +63,14 @@ impl Outbox for SqliteStore {
                 Ok(cancelled)
             })
             .await
+    }
+
+    async fn prune(&self, slice: Slice) -> Result<Removed, StoreError> {
+        let found = self.readers.read(move |connection| prune::find(connection, &slice)).await?;
+        if found.candidates.is_empty() {
+            return Ok(Removed { next: found.next, ..Removed::default() });
+        }
+        self.writer.write(move |session| prune::remove(session, &slice, &found)).await
     }
 
     async fn event(&self, id: EventId) -> Result<Option<EventSummary>, StoreError> {

@@ -86,6 +86,10 @@ impl Outbox for Flaky {
         self.store.cancel(endpoints, now).await
     }
 
+    async fn prune(&self, slice: Slice) -> Result<Removed, StoreError> {
+        self.store.prune(slice).await
+    }
+
     async fn event(&self, id: EventId) -> Result<Option<EventSummary>, StoreError> {
         self.store.event(id).await
     }
