@@ -7,7 +7,8 @@ use std::path::Path;
 use serde_json::Value;
 use url::Url;
 
-/// Why a command failed: one message for people, and an exit status (1, or 2 where the command line was wrong).
+/// Why a command failed: one message for people, and an exit status (1, 2 where the command line was wrong, 65 where the
+/// store is damaged).
 #[derive(Debug)]
 pub struct CliError {
     message: String,
@@ -18,6 +19,11 @@ impl CliError {
     /// The command line is not right.
     pub fn usage(message: impl Into<String>) -> Self {
         Self { message: message.into(), status: 2 }
+    }
+
+    /// Something that has an exit status of its own.
+    pub(super) fn with_status(message: impl Into<String>, status: u8) -> Self {
+        Self { message: message.into(), status }
     }
 
     /// Something did not work.

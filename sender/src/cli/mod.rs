@@ -1,10 +1,12 @@
 //! The program `waxseal`.
 //!
-//! `init` and `serve` work on this machine's files; `open` and `keys generate` need no sender; everything else speaks
+//! `init`, `serve`, `backup` and `restore` work on this machine's files; `open` and `keys generate` need no sender; everything else speaks
 //! HTTP to a running one, with `WAXSEAL_URL` and `WAXSEAL_TOKEN`, and never touches its database.
 
+pub mod backup;
 pub mod client;
 pub mod consumer;
+mod damage;
 pub mod deliveries;
 pub mod dev;
 pub mod endpoint;
@@ -17,13 +19,16 @@ pub mod output;
 pub mod page;
 pub mod publish;
 pub mod recover;
+pub mod restore;
 pub mod retry;
 pub mod serve;
+pub mod stored;
 mod test;
 pub mod trust;
 
 use clap::{Parser, Subcommand};
 
+use self::backup::BackupArgs;
 use self::client::Remote;
 use self::consumer::{ConsumerCommand, EventTypeCommand, GroupCommand};
 use self::deliveries::{DeliveriesCommand, TokenCommand};
@@ -35,6 +40,7 @@ use self::keys::KeysCommand;
 use self::open::OpenArgs;
 use self::publish::PublishArgs;
 use self::recover::RecoveryCommand;
+use self::restore::RestoreArgs;
 use self::serve::ServeArgs;
 
 /// Webhooks that are signed for one consumer, and sealed so that only it can read them
@@ -58,6 +64,10 @@ enum Command {
     Init(InitArgs),
     /// Serve the API and the JWKS, and deliver
     Serve(ServeArgs),
+    /// Copy the store to a new file, while the sender runs or not
+    Backup(BackupArgs),
+    /// Put a backup in the place of the store; the sender must not run
+    Restore(RestoreArgs),
     /// Show it working on this machine: a sender, a consumer, a rotation of keys
     Dev(DevArgs),
     /// Publish one event
@@ -136,6 +146,8 @@ impl Cli {
         match self.command {
             Command::Init(args) => args.run().await,
             Command::Serve(args) => args.run().await,
+            Command::Backup(args) => args.run().await,
+            Command::Restore(args) => args.run().await,
             Command::Dev(args) => args.run().await,
             Command::Publish { args, remote } => args.run(&remote).await,
             Command::Consumer { command, remote } => command.run(&remote).await,

@@ -10,10 +10,11 @@ use waxseal_envelope::Issuer;
 use waxseal_keys::KeyEncryptionKey;
 use waxseal_keys::SystemClock;
 
+use super::damage::{self, OnDamage};
 use super::error::CliError;
 use crate::config::{Config, LogFormat, TlsConfig};
 use crate::sender::{Sender, Settings};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::store::sqlite::SqliteStore;
 use crate::{listen, telemetry};
 
@@ -47,6 +48,9 @@ pub struct ServeArgs {
     /// PEM file with the server's private key
     #[arg(long, env = "WAXSEAL_TLS_KEY", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// Serve on although the store turned out to be damaged, as far as it can be read
+    #[arg(long)]
+    despite_damage: bool,
     /// `text` or `json`
     #[arg(long, env = "WAXSEAL_LOG_FORMAT")]
     log_format: Option<LogFormat>,
@@ -68,26 +72,33 @@ impl ServeArgs {
     /// # Errors
     /// If the configuration is not right or the store, the key or the address cannot be had.
     pub async fn run(self) -> Result<(), CliError> {
+        let on_damage = if self.despite_damage { OnDamage::GoOn } else { OnDamage::Stop };
         let (config, kek) = self.settle()?;
         telemetry::start_logs(&config.log).map_err(|error| CliError::usage(error.to_string()))?;
         let metrics =
             telemetry::start_metrics().map_err(|error| CliError::failed("cannot start metrics", error))?;
         let settings = Settings::from_config(&config).map_err(CliError::usage)?;
-        let sqlite = SqliteStore::open(&config.store).map_err(|error| CliError::plain(error.to_string()))?;
+        let sqlite = SqliteStore::open(&config.store).map_err(|error| match error {
+            StoreError::Corrupt { .. } => CliError::damaged(&config.store, &error),
+            other => CliError::plain(other.to_string()),
+        })?;
         let sqlite = Arc::new(sqlite);
         let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&sqlite);
         let sender = Sender::start(settings, store, kek, Arc::new(SystemClock))
             .await
-            .map_err(|error| CliError::plain(error.to_string()))?;
+            .map_err(|error| damage::not_started(&sqlite, &config.store, &error))?;
         let router = sender.router(move || metrics.render());
         let listener = listen::Listener::bind(config.listen, config.tls.as_ref())
             .await
             .map_err(|error| CliError::plain(error.to_string()))?;
         tracing::info!(address = %listener.address(), issuer = %config.issuer, tls = config.tls.is_some(), "serving");
-        let served = listener.serve(router, listen::stop_signal()).await;
+        let (watched, path) = (Arc::clone(&sqlite), config.store.clone());
+        let stop = async move { damage::stop_signal(&watched, &path, on_damage).await };
+        let served = listener.serve(router, stop).await;
         tracing::info!("stopping: finishing what is under way");
         sender.stop().await;
         sqlite.close().await;
+        damage::found(&sqlite, &config.store, on_damage)?;
         served.map_err(|error| CliError::failed("serving ended", error))
     }
 

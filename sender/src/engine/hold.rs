@@ -23,6 +23,8 @@ pub enum Hold {
     KeySetUnreachable,
     /// A token could not be made of the event with these keys.
     SealFailed,
+    /// A content in the store is damaged.
+    ContentDamaged,
 }
 
 impl Hold {
@@ -36,6 +38,7 @@ impl Hold {
             Self::KeyNotAdmitted => "hold.key_not_admitted",
             Self::KeySetUnreachable => "hold.key_set_unreachable",
             Self::SealFailed => "hold.seal_failed",
+            Self::ContentDamaged => "hold.content_damaged",
         }
     }
 }
@@ -61,6 +64,10 @@ impl fmt::Display for Hold {
             }
             Self::KeySetUnreachable => {
                 "The endpoint requires sealing, and the jwks_uri has not answered with a usable key set for too long."
+            }
+            Self::ContentDamaged => {
+                "The content of an event that is to be delivered here is damaged in the store. \
+                 Restore a backup, or cancel its delivery."
             }
             Self::SealFailed => "A token could not be made of the event with the present keys.",
         })

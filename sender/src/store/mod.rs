@@ -102,6 +102,11 @@ pub trait Outbox: Debug + Send + Sync {
 
     /// How much is live: for metrics and health.
     async fn backlog(&self) -> Result<Backlog, StoreError>;
+
+    /// Hears that something which it gave back cannot be what it was given: it does not decrypt.
+    fn distrust(&self, what: &'static str) {
+        tracing::error!(what, "the store gave back what it was not given");
+    }
 }
 
 /// Keys as ciphertext.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::check;
 use super::failure::Failure;
 use crate::store::StoreError;
 
@@ -38,8 +39,9 @@ pub(super) fn writer(path: &Path) -> Result<Connection, Failure> {
     // FULL: a commit is on disk before it is acknowledged. Checkpoints are the writer's own business.
     connection.execute_batch(
         "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY;
-         PRAGMA cache_size = -65536; PRAGMA mmap_size = 268435456;",
+         PRAGMA cache_size = -65536; PRAGMA mmap_size = 268435456; PRAGMA cell_size_check = ON;",
     )?;
+    check::quickly(&connection)?;
     migrate(&mut connection, version)?;
     Ok(connection)
 }
@@ -50,7 +52,7 @@ pub(super) fn reader(path: &Path) -> Result<Connection, Failure> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(READER_PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    connection.execute_batch("PRAGMA cache_size = -8192; PRAGMA mmap_size = 268435456;")?;
+    connection.execute_batch("PRAGMA cache_size = -8192; PRAGMA mmap_size = 268435456; PRAGMA cell_size_check = ON;")?;
     Ok(connection)
 }
 
@@ -59,6 +61,11 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     PathBuf::from(name)
+}
+
+/// Makes a new file that only its owner may use.
+pub(super) fn create_private(path: &Path) -> io::Result<()> {
+    open_private(path).map(|_| ())
 }
 
 /// Opens or creates a file that only its owner may use; an existing one is made so.
@@ -80,7 +87,8 @@ fn open_private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-fn schema_version(connection: &Connection) -> Result<u32, Failure> {
+/// The version of the schema; 0 if the database is empty.
+pub(super) fn schema_version(connection: &Connection) -> Result<u32, Failure> {
     let found: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let known = u32::try_from(SCHEMA.len()).unwrap_or(u32::MAX);
     if found > known {

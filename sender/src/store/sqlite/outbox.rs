@@ -94,4 +94,8 @@ impl Outbox for SqliteStore {
         let live = self.gauges.live.load(Ordering::Relaxed);
         Ok(Backlog { live: u64::try_from(live).unwrap_or(0), oldest_due })
     }
+
+    fn distrust(&self, what: &'static str) {
+        self.damage.find(what);
+    }
 }

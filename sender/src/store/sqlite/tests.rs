@@ -63,7 +63,7 @@ async fn a_full_disk_refuses_what_does_not_fit_and_nothing_else() {
     let (large, small) = (event(200_000), event(100));
     let (large_id, small_id) = (large.id, small.id);
     let (refused, accepted) = tokio::join!(store.accept(large.clone()), store.accept(small));
-    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
     assert_eq!(accepted.unwrap(), Accepted::New);
     assert_eq!(store.event(large_id).await.unwrap(), None);
     assert_eq!(store.delivery(large.deliveries[0].id).await.unwrap(), None);
