@@ -52,7 +52,9 @@ pub(super) fn tell(contents: &BackupContents) -> Result<(), CliError> {
     line(&format!("  {consumers} consumers, {endpoints} endpoints"))?;
     line(&format!("  {events} events, {kept} of them with content; {live} deliveries that are not over"))?;
     let keys = contents.key_encryption_keys.join(", ");
-    line(&format!("  It opens with the key-encryption key {keys}, which is not in it: keep a copy of that apart"))
+    line(&format!(
+        "  It opens with the key-encryption key {keys}, which is not in it: keep a copy of that apart"
+    ))
 }
 
 /// The same as JSON.

@@ -14,8 +14,8 @@ use super::damage::{self, OnDamage};
 use super::error::CliError;
 use crate::config::{Config, LogFormat, TlsConfig};
 use crate::sender::{Sender, Settings};
-use crate::store::{Store, StoreError};
 use crate::store::sqlite::SqliteStore;
+use crate::store::{Store, StoreError};
 use crate::{listen, telemetry};
 
 /// Serve the API and the JWKS, and deliver

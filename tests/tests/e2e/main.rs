@@ -1,6 +1,8 @@
 //! End to end: the sender and its consumers as separate processes, each with its own caches, over real sockets.
 
+mod backup;
 mod crash;
+mod damage;
 mod delivery;
 mod keys;
 mod matrix;

@@ -112,7 +112,8 @@ pub fn back_up(store: &Path, to: &Path) -> Result<BackupContents, BackupError> {
     let folder = folder_of(to);
     // Readable by its owner only, from the first byte on; removed if anything goes wrong.
     let mut unfinished = tempfile::Builder::new();
-    let unfinished = unfinished.prefix(".waxseal-backup-").tempfile_in(folder).map_err(BackupError::file(to))?;
+    let unfinished =
+        unfinished.prefix(".waxseal-backup-").tempfile_in(folder).map_err(BackupError::file(to))?;
     copy(store, unfinished.path())?;
     let contents = inspect(unfinished.path())?;
     unfinished.as_file().sync_all().map_err(BackupError::file(to))?;

@@ -78,7 +78,13 @@ impl SqliteStore {
         let gauges = Arc::new(Gauges { commits: AtomicU64::new(0), live: AtomicI64::new(live) });
         let damage = Arc::new(Damage::none());
         let readers = Readers::start(path, &damage)?;
-        let writer = Writer::start(Session::new(connection), Log::of(path), Arc::clone(&gauges), Arc::clone(&damage), lock)?;
+        let writer = Writer::start(
+            Session::new(connection),
+            Log::of(path),
+            Arc::clone(&gauges),
+            Arc::clone(&damage),
+            lock,
+        )?;
         Ok(Self { writer: Arc::new(writer), readers: Arc::new(readers), gauges, damage })
     }
 

@@ -52,7 +52,9 @@ pub(super) fn reader(path: &Path) -> Result<Connection, Failure> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(READER_PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    connection.execute_batch("PRAGMA cache_size = -8192; PRAGMA mmap_size = 268435456; PRAGMA cell_size_check = ON;")?;
+    connection.execute_batch(
+        "PRAGMA cache_size = -8192; PRAGMA mmap_size = 268435456; PRAGMA cell_size_check = ON;",
+    )?;
     Ok(connection)
 }
 
