@@ -70,6 +70,11 @@ impl SenderFolder {
     pub async fn start_with(&self, options: &[&str]) -> Sender {
         let mut command = Command::new(program("waxseal"));
         command.args(["serve", "--config"]).arg(self.path().join("waxseal.toml")).args(options);
+        self.start_by(command).await
+    }
+
+    /// Starts it by this command, and waits until it answers.
+    pub async fn start_by(&self, mut command: Command) -> Sender {
         let mut process = Process::start("waxseal serve", &mut command);
         let api = Api::new(&self.origin, &self.token, self.root.as_deref());
         let health = format!("{}/health", self.origin);

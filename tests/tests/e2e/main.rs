@@ -4,6 +4,7 @@ mod backup;
 mod crash;
 mod damage;
 mod delivery;
+mod disk;
 mod keys;
 mod matrix;
 mod program;

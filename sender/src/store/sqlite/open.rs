@@ -117,7 +117,11 @@ fn migrate(connection: &mut Connection, from: u32) -> Result<(), Failure> {
 }
 
 fn unavailable(error: io::Error) -> StoreError {
-    StoreError::Unavailable(Box::new(error))
+    match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full,
+        _ => StoreError::Unavailable(Box::new(error)),
+    }
 }
 
 /// The schema's steps, oldest first; the first leads to version 1.

@@ -76,6 +76,26 @@ async fn a_full_disk_refuses_what_does_not_fit_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_disk_that_becomes_read_only_is_named_and_nothing_is_lost() {
+    let (store, _folder) = store();
+    let (before, during) = (event(100), event(100));
+    store.accept(before.clone()).await.unwrap();
+    let read_only = |on: &'static str| {
+        store.writer.write(move |session| {
+            // What SQLite does with a file that it may not write.
+            Ok(session.connection().pragma_update(None, "query_only", on)?)
+        })
+    };
+    read_only("ON").await.unwrap();
+    let refused = store.accept(during.clone()).await;
+    assert!(matches!(refused, Err(StoreError::ReadOnly)), "{refused:?}");
+    assert!(store.event(before.id).await.unwrap().is_some());
+    read_only("OFF").await.unwrap();
+    assert_eq!(store.accept(during).await.unwrap(), Accepted::New);
+    assert_eq!(store.damage(), None);
+}
+
+#[tokio::test]
 async fn a_panicking_command_is_undone_and_answered() {
     let (store, _folder) = store();
     let kept = event(10);
