@@ -35,6 +35,7 @@
 
 pub mod api;
 pub mod cli;
+mod clock_watch;
 pub mod config;
 pub mod consumer_keys;
 pub mod data_keys;

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use waxseal_keys::{Clock, Timestamp};
 
+use crate::clock_watch::{ClockWatch, Moved};
 use crate::publish::REMEMBERED;
 use crate::store::{Kept, Removed, Slice, Store, StoreError};
 
@@ -137,10 +138,10 @@ impl Upkeep {
         let Some(first) = later(self.retention.check_every) else { return };
         let mut ticks = interval_at(first, self.retention.check_every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut watched = Watched::default();
+        let mut trust = Trust::default();
         loop {
             let tick = ticks.tick().await;
-            if !watched.trusts(self.clock.now(), tick) {
+            if !trust.trusts(self.clock.now(), tick) {
                 continue;
             }
             if let Err(error) = self.pass().await {
@@ -187,27 +188,24 @@ impl Upkeep {
     }
 }
 
-/// The time of day beside the time that passes.
+/// Whether the time of day is to be believed.
 #[derive(Debug, Default)]
-struct Watched {
-    last: Option<(Timestamp, Instant)>,
+struct Trust {
+    watch: ClockWatch,
     distrusted_until: Option<Instant>,
 }
 
-impl Watched {
-    /// Whether the time of day is to be believed.
+impl Trust {
     fn trusts(&mut self, now: Timestamp, tick: Instant) -> bool {
-        if let Some((then, before)) = self.last.replace((now, tick)) {
-            let passed = tick.saturating_duration_since(before);
-            let ahead = now.duration_since(then).saturating_sub(passed);
-            if ahead > TOLERANCE {
-                let seconds = ahead.as_secs();
-                tracing::warn!(
-                    seconds,
-                    "the clock was set ahead; nothing is removed by age for an hour, so that it can be set right"
-                );
-                self.distrusted_until = tick.checked_add(DISTRUST);
-            }
+        if let Moved::Ahead(by) = self.watch.look(now, tick)
+            && by > TOLERANCE
+        {
+            let seconds = by.as_secs();
+            tracing::warn!(
+                seconds,
+                "the clock was set ahead; nothing is removed by age for an hour, so that it can be set right"
+            );
+            self.distrusted_until = tick.checked_add(DISTRUST);
         }
         self.distrusted_until.is_none_or(|until| until <= tick)
     }

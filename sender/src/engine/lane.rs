@@ -180,6 +180,18 @@ impl Lane {
         self.drop_waiting(room);
     }
 
+    /// Leaves everything that waits to the store, where it is dated anew, and waits for no moment that was planned by a
+    /// clock that was set back since.
+    pub(super) fn set_back(&mut self, now: Timestamp, room: &mut Room) {
+        self.leave_all(room);
+        if matches!(self.reading, Reading::Failed { .. }) {
+            self.reading = Reading::Idle;
+        }
+        if let Some(held) = &mut self.held {
+            held.look_at = held.look_at.min(now);
+        }
+    }
+
     /// Forgets everything but what is in flight: none of it is live any more.
     pub(super) fn clear(&mut self, room: &mut Room) {
         self.drop_waiting(room);

@@ -21,6 +21,7 @@ mod recent;
 mod ring;
 mod schedule;
 mod seal;
+mod set_back;
 mod settle;
 mod shared;
 pub mod verdict;

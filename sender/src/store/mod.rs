@@ -88,6 +88,17 @@ pub trait Outbox: Debug + Send + Sync {
     /// than for a commit.
     async fn prune(&self, slice: Slice) -> Result<Removed, StoreError>;
 
+    /// Moves what an endpoint has due later than `now`, and what was planned later than `now`: by a clock that was set
+    /// back since. It waits from now on for as long as it was to wait. What was never tried was to wait for nothing; what
+    /// was tried was planned when its last attempt was recorded. Looks at `limit` deliveries, from behind `after` on.
+    async fn redate(
+        &self,
+        endpoint: EndpointId,
+        now: Timestamp,
+        after: Option<DuePosition>,
+        limit: u32,
+    ) -> Result<Redated, StoreError>;
+
     /// What is known of an event beside its content.
     async fn event(&self, id: EventId) -> Result<Option<EventSummary>, StoreError>;
 
@@ -280,6 +291,15 @@ pub struct DuePosition {
     pub due_at: Timestamp,
     /// The delivery there.
     pub id: DeliveryId,
+}
+
+/// What [`Outbox::redate`] has done.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Redated {
+    /// How many have a new due time.
+    pub moved: u64,
+    /// Where to go on; none if that was all.
+    pub next: Option<DuePosition>,
 }
 
 /// A payload as it is kept.

@@ -39,9 +39,9 @@ fn ages_are_read_and_shown() {
 #[test]
 fn a_clock_that_jumps_ahead_is_distrusted_for_an_hour() {
     let origin = later(Duration::ZERO).unwrap();
-    let mut watched = Watched::default();
+    let mut trust = Trust::default();
     let mut at = |day_seconds: i64, passed: u64| {
-        watched.trusts(Timestamp::from_seconds(day_seconds), origin + Duration::from_secs(passed))
+        trust.trusts(Timestamp::from_seconds(day_seconds), origin + Duration::from_secs(passed))
     };
     assert!(at(1_000_000, 0));
     assert!(at(1_000_300, 300), "time passes");

@@ -8,7 +8,7 @@ use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use waxseal_sender::model::delivery::{Attempt, Delivery, DeliveryState, LiveDelivery};
 use waxseal_sender::store::{
     Accepted, Backlog, DeliveryFilter, DeliveryPage, DuePosition, EndpointWork, EventSummary, NewDelivery,
-    NewEvent, Order, Outbox, Outcome, RecordChange, Removed, Settled, Settlement, Slice, StoreError,
+    NewEvent, Order, Outbox, Outcome, RecordChange, Redated, Removed, Settled, Settlement, Slice, StoreError,
     StoredPayload,
 };
 
@@ -154,6 +154,30 @@ impl Outbox for StoreModel {
 
     async fn prune(&self, slice: Slice) -> Result<Removed, StoreError> {
         Ok(self.state().prune(slice))
+    }
+
+    async fn redate(
+        &self,
+        endpoint: EndpointId,
+        now: Timestamp,
+        after: Option<DuePosition>,
+        limit: u32,
+    ) -> Result<Redated, StoreError> {
+        let later = DuePosition { due_at: now, id: DeliveryId::from_bytes([0xFF; 16]) };
+        let some = self.due(endpoint, Some(after.unwrap_or(later)), Timestamp::MAX, limit).await?;
+        let full = some.len() >= usize::try_from(limit).unwrap();
+        let last = some.last().map(|live| DuePosition { due_at: live.due_at, id: live.id });
+        let mut moved = 0;
+        for live in some {
+            let mut state = self.state();
+            let entry = state.deliveries.get_mut(&live.id).expect("it is live");
+            let planned_at = entry.last_attempt_at.unwrap_or(entry.due_at);
+            if planned_at > now {
+                entry.due_at = now.saturating_add(entry.due_at.duration_since(planned_at));
+                moved += 1;
+            }
+        }
+        Ok(Redated { moved, next: last.filter(|_| full) })
     }
 
     async fn event(&self, id: EventId) -> Result<Option<EventSummary>, StoreError> {

@@ -46,6 +46,7 @@ macro_rules! store_suite {
             a_long_backlog_is_one_endpoint_with_work
             the_backlog_is_counted
             what_has_run_out_is_found_and_nothing_else
+            what_a_clock_dated_that_was_set_back_is_dated_anew
         });
         $crate::store_suite!(@ $subject: settling {
             a_final_settlement_ends_the_delivery

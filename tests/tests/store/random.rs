@@ -32,6 +32,7 @@ enum Step {
     Due { endpoint: u32, until: i64, after: Option<(i64, u32)>, limit: u32 },
     Expired,
     List { filter: DeliveryFilter },
+    Redate { endpoint: u32, back: i64, limit: u32 },
     Prune { kept: Kept, until: i64, limit: u32 },
     Reopen,
 }
@@ -135,6 +136,10 @@ impl Walker {
                 expired.sort_by_key(|live| (live.expires_at, live.id));
                 format!("{expired:?}")
             }
+            Step::Redate { endpoint, back, limit } => {
+                let redated = store.redate(endpoint_id(endpoint), at(now - back), None, limit).await;
+                format!("{:?}", redated.unwrap())
+            }
             Step::Prune { kept, until, limit } => {
                 format!("{:?}", prune_all(store, kept, at(until), limit).await)
             }
@@ -234,6 +239,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..5_u32, due.clone(), proptest::option::of((due, 0..20_u32)), 0..6_u32)
             .prop_map(|(endpoint, until, after, limit)| Step::Due { endpoint, until, after, limit }),
         4 => filter().prop_map(|filter| Step::List { filter }),
+        1 => (0..5_u32, 0..60_i64, 1..5_u32)
+            .prop_map(|(endpoint, back, limit)| Step::Redate { endpoint, back, limit }),
         2 => (any::<bool>(), 0..120_i64, 1..5_u32).prop_map(|(content, until, limit)| Step::Prune {
             kept: if content { Kept::Contents } else { Kept::Records },
             until,

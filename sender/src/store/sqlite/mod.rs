@@ -26,6 +26,7 @@ mod open;
 mod outbox;
 mod prune;
 mod readers;
+mod redate;
 pub mod restore;
 mod search;
 mod session;

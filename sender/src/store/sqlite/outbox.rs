@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use waxseal_keys::Timestamp;
 
-use super::{SqliteStore, accept, due, listing, prune, search, settle};
+use super::{SqliteStore, accept, due, listing, prune, redate, search, settle};
 use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use crate::model::delivery::{Attempt, Delivery, LiveDelivery};
 use crate::store::{
     Accepted, Backlog, DeliveryFilter, DeliveryPage, DuePosition, EndpointWork, EventSummary, NewDelivery,
-    NewEvent, Outbox, RecordChange, Removed, Settled, Settlement, Slice, StoreError, StoredPayload,
+    NewEvent, Outbox, RecordChange, Redated, Removed, Settled, Settlement, Slice, StoreError, StoredPayload,
 };
 
 #[async_trait]
@@ -71,6 +71,23 @@ impl Outbox for SqliteStore {
             return Ok(Removed { next: found.next, ..Removed::default() });
         }
         self.writer.write(move |session| prune::remove(session, &slice, &found)).await
+    }
+
+    async fn redate(
+        &self,
+        endpoint: EndpointId,
+        now: Timestamp,
+        after: Option<DuePosition>,
+        limit: u32,
+    ) -> Result<Redated, StoreError> {
+        let found = self
+            .readers
+            .read(move |connection| redate::find(connection, endpoint, now, after, limit))
+            .await?;
+        if found.moves.is_empty() {
+            return Ok(Redated { moved: 0, next: found.next });
+        }
+        self.writer.write(move |session| redate::apply(session, &found)).await
     }
 
     async fn event(&self, id: EventId) -> Result<Option<EventSummary>, StoreError> {

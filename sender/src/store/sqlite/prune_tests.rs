@@ -6,7 +6,7 @@ use waxseal_keys::{Clock, SystemClock, Timestamp};
 
 use super::SqliteStore;
 use super::prune;
-use crate::store::{Kept, Outbox, Removed, Slice};
+use crate::store::{Kept, Removed, Slice};
 
 /// A slice takes some milliseconds; this is for a disk that many share.
 const BOUND: Duration = Duration::from_millis(500);

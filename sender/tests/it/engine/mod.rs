@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
 mod cancel;
+mod clock;
 mod expiry;
 mod flaky;
 mod recover;
