@@ -30,6 +30,9 @@ pub struct RestoreArgs {
     /// The file with the key-encryption key
     #[arg(long, env = "WAXSEAL_KEK_FILE")]
     kek_file: Option<PathBuf>,
+    /// Revoke this signing key in what is restored: it was revoked after the backup. May be given several times
+    #[arg(long = "revoke", value_name = "KID")]
+    revoked: Vec<String>,
     /// If there is a store, move it aside; it is kept
     #[arg(long)]
     replace: bool,
@@ -46,12 +49,12 @@ impl RestoreArgs {
         let occupied = if self.replace { Occupied::MoveAside } else { Occupied::Refuse };
         let (backup, target) = (self.file.clone(), store.clone());
         let prepared = blocking(move || Restoration::prepare(&backup, &target, occupied)).await?;
-        let signing_keys = try_out(prepared.path(), kek).await?;
+        let signing_keys = try_out(prepared.path(), kek, &self.revoked).await?;
         let contents = prepared.contents().clone();
         let aside = blocking(move || prepared.finish(SystemClock.now())).await?;
         line(&format!("Restored {} from {}", store.display(), self.file.display()))?;
         tell(&contents)?;
-        line("  Its signing keys; one that was revoked since must be revoked again:")?;
+        line("  Its signing keys; one that was revoked after the backup must be revoked again:")?;
         for key in &signing_keys {
             line(&format!("    {} {:?}", key.kid(), key.state()))?;
         }
@@ -70,8 +73,9 @@ async fn blocking<T: Send + 'static>(
         .map_err(|error| CliError::failed("nothing was restored", error))
 }
 
-/// Opens the copy as the sender would: with this key, all of the configuration, the signing keys.
-async fn try_out(copy: &Path, kek: KeyEncryptionKey) -> Result<Vec<RingEntry>, CliError> {
+/// Opens the copy as the sender would: with this key, all of the configuration, the signing keys. What was revoked is
+/// so again before the copy is put in place.
+async fn try_out(copy: &Path, kek: KeyEncryptionKey, revoked: &[String]) -> Result<Vec<RingEntry>, CliError> {
     let failed = |error: &dyn std::error::Error| {
         CliError::plain(format!("nothing was restored: the backup does not open: {error}"))
     };
@@ -83,7 +87,12 @@ async fn try_out(copy: &Path, kek: KeyEncryptionKey) -> Result<Vec<RingEntry>, C
     // The policy and the algorithm are for keys that are made later; here they are only read.
     let (policy, alg) = (RingPolicy::default(), SignatureAlgorithm::Es256);
     let ring = SigningKeys::open(store, keys, policy, alg, Arc::new(SystemClock)).await;
-    let entries = ring.map_err(|error| failed(&error))?.entries();
+    let ring = ring.map_err(|error| failed(&error))?;
+    for kid in revoked {
+        let done = ring.revoke_unpublished(kid).await;
+        done.map_err(|error| CliError::plain(format!("nothing was restored: --revoke {kid}: {error}")))?;
+    }
+    let entries = ring.entries();
     sqlite.close().await;
     Ok(entries)
 }

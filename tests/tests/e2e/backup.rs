@@ -130,6 +130,27 @@ async fn what_was_delivered_after_a_backup_is_delivered_again_and_handled_once()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_was_revoked_after_the_backup_can_be_revoked_before_it_signs_again() {
+    let folder = SenderFolder::init("", None);
+    let sender = folder.start().await;
+    assert_eq!(on_files(&folder, &["backup", "backup.db"]).0, 0);
+    let keys = sender.api.get("/v1/signing-keys").await;
+    let stolen = keys["data"].as_array().unwrap().iter().find(|key| key["state"] == "active").unwrap();
+    let stolen = stolen["kid"].as_str().unwrap().to_owned();
+    sender.api.post(&format!("/v1/signing-keys/{stolen}/revoke"), Value::Null).await;
+    assert!(sender.process.stop().success());
+
+    let (status, said) = on_files(&folder, &["restore", "backup.db", "--replace", "--revoke", "unknown"]);
+    assert!(status == 1 && said.contains("nothing was restored: --revoke unknown"), "{said}");
+    let (status, said) = on_files(&folder, &["restore", "backup.db", "--replace", "--revoke", &stolen]);
+    assert!(status == 0 && said.contains(&format!("{stolen} Revoked")), "{said}");
+    let sender = folder.start().await;
+    let keys = sender.api.get("/v1/signing-keys").await;
+    let state = keys["data"].as_array().unwrap().iter().find(|key| key["kid"] == stolen.as_str()).unwrap();
+    assert_eq!(state["state"], "revoked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_backup_works_without_a_sender_and_says_what_it_cannot_use() {
     let folder = SenderFolder::init("", None);
     let (status, said) = on_files(&folder, &["backup", "backup.db", "--json"]);

@@ -60,7 +60,7 @@ pub(super) fn find(connection: &Connection, slice: &Slice) -> Result<Found, Fail
 }
 
 /// Removes what was found, unless somebody delivers it again since.
-pub(super) fn remove(session: &mut Session, slice: &Slice, found: &Found) -> Result<Removed, Failure> {
+pub(super) fn remove(session: &Session, slice: &Slice, found: &Found) -> Result<Removed, Failure> {
     session.connection().pragma_update(None, "secure_delete", "ON")?;
     let removed = remove_each(session, slice, found);
     session.connection().pragma_update(None, "secure_delete", "OFF")?;
@@ -99,7 +99,7 @@ fn over(connection: &Connection, event: Candidate, slice: &Slice) -> Result<Opti
             return Ok(None);
         }
         if slice.kept == Kept::Records {
-            let ended = end.query_row([id], |row| time_of(row)).optional()?;
+            let ended = end.query_row([id], time_of).optional()?;
             let ended = ended.ok_or_else(|| Failure::corrupt("delivery: neither live nor ended"))?;
             if ended > slice.until {
                 return Ok(None);
