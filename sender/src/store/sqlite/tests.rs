@@ -78,20 +78,19 @@ async fn a_full_disk_refuses_what_does_not_fit_and_nothing_else() {
 #[tokio::test]
 async fn a_disk_that_becomes_read_only_is_named_and_nothing_is_lost() {
     let (store, _folder) = store();
-    let (before, during) = (event(100), event(100));
+    let (before, after) = (event(100), event(100));
     store.accept(before.clone()).await.unwrap();
-    let read_only = |on: &'static str| {
-        store.writer.write(move |session| {
-            // What SQLite does with a file that it may not write.
-            Ok(session.connection().pragma_update(None, "query_only", on)?)
-        })
-    };
-    read_only("ON").await.unwrap();
-    let refused = store.accept(during.clone()).await;
+    // What SQLite answers where a file may not be written any more.
+    let refused = store.writer.write(|session| {
+        session.connection().pragma_update(None, "query_only", "ON")?;
+        let written = session.prepare("DELETE FROM events")?.execute([]);
+        session.connection().pragma_update(None, "query_only", "OFF")?;
+        Ok(written?)
+    });
+    let refused = refused.await;
     assert!(matches!(refused, Err(StoreError::ReadOnly)), "{refused:?}");
     assert!(store.event(before.id).await.unwrap().is_some());
-    read_only("OFF").await.unwrap();
-    assert_eq!(store.accept(during).await.unwrap(), Accepted::New);
+    assert_eq!(store.accept(after).await.unwrap(), Accepted::New);
     assert_eq!(store.damage(), None);
 }
 
