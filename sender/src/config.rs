@@ -19,6 +19,8 @@ pub use self::breaker::BreakerConfig;
 pub use self::signing::{SigningConfig, parse_signature_algorithm};
 use crate::listen::ConnectionLimits;
 
+use crate::upkeep::Retention;
+
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,6 +56,9 @@ pub struct Config {
     /// Where connections may go.
     #[serde(default)]
     pub egress: EgressConfig,
+    /// How long things are kept.
+    #[serde(default)]
+    pub retention: Retention,
     /// What is logged.
     #[serde(default)]
     pub log: LogConfig,
@@ -164,6 +169,7 @@ impl Config {
             signing: SigningConfig::default(),
             delivery: DeliveryConfig::default(),
             egress: EgressConfig::default(),
+            retention: Retention::default(),
             log: LogConfig::default(),
         }
     }
@@ -200,6 +206,7 @@ impl Config {
     fn check(&self) -> Result<(), String> {
         self.signing.check()?;
         self.delivery.breaker.check()?;
+        self.retention.check()?;
         let counts = [
             ("max_connections", self.max_connections),
             ("delivery.max_in_flight", self.delivery.max_in_flight),
@@ -350,6 +357,9 @@ mod tests {
             ("[delivery.breaker]\nfirst_pause = \"1h\"", "delivery.breaker.longest_pause", "at least"),
             ("[delivery.breaker]\ndisable_after = \"soon\"", "soon", "expected one such as"),
             ("[egress]\nallow = [\"10.0.0.0/99\"]", "allow", "invalid"),
+            ("[retention]\npayloads = \"long\"", "long", "or \"forever\""),
+            ("[retention]\nattempts = \"7d\"", "retention.attempts", "at least retention.payloads"),
+            ("[retention]\naudit = \"1y\"", "audit", "expected one of"),
             ("[tls]\ncert = \"a.pem\"", "tls", "key"),
         ] {
             let message = refusal(&format!("{issuer}{extra}"));

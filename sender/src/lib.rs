@@ -35,6 +35,7 @@
 
 pub mod api;
 pub mod cli;
+mod clock_watch;
 pub mod config;
 pub mod consumer_keys;
 pub mod credentials;
@@ -53,3 +54,4 @@ pub mod sender;
 pub mod signing_keys;
 pub mod store;
 pub mod telemetry;
+pub mod upkeep;

@@ -30,6 +30,7 @@ use crate::publish::Publisher;
 use crate::recover::Recoveries;
 use crate::signing_keys::{Certification, SigningKeys, SigningKeysError, X5c};
 use crate::store::{KeyRecords, Store};
+use crate::upkeep::{Retention, Upkeep};
 
 /// What a sender needs to know.
 #[derive(Clone, Debug)]
@@ -48,6 +49,8 @@ pub struct Settings {
     pub egress: EgressPolicy,
     /// How deliveries are made.
     pub engine: EnginePolicy,
+    /// How long things are kept.
+    pub retention: Retention,
 }
 
 /// A running sender.
@@ -68,6 +71,7 @@ pub struct Sender {
     stop: watch::Sender<bool>,
     maintenance: JoinHandle<()>,
     recoveries: JoinHandle<()>,
+    upkeep: JoinHandle<()>,
 }
 
 /// Why a sender cannot start.
@@ -125,6 +129,7 @@ impl Settings {
             x5c: if config.signing.x5c { X5c::Published } else { X5c::Omitted },
             egress,
             engine,
+            retention: config.retention,
         })
     }
 }
@@ -196,6 +201,8 @@ impl Sender {
             Arc::clone(&clock),
         );
         let recoveries = tokio::spawn(recoveries.run(stopped.clone()));
+        let upkeep = Upkeep::new(Arc::clone(&store), Arc::clone(&clock), settings.retention);
+        let upkeep = tokio::spawn(upkeep.run(stopped.clone()));
         let maintenance = tokio::spawn(Arc::clone(&signing_keys).maintain(stopped));
         let jwks_max_age = settings.jwks_max_age;
         Ok(Self {
@@ -214,6 +221,7 @@ impl Sender {
             stop,
             maintenance,
             recoveries,
+            upkeep,
         })
     }
 
@@ -250,6 +258,7 @@ impl Sender {
     pub async fn stop(self) {
         // An error only says that maintenance has ended by itself.
         let _ = self.stop.send(true);
+        let _ = self.upkeep.await;
         let _ = self.recoveries.await;
         self.engine.stop().await;
         let _ = self.maintenance.await;

@@ -186,9 +186,17 @@ impl SigningKeys {
     /// # Errors
     /// [`SigningKeysError::Revoke`] if there is no such key.
     pub async fn revoke(&self, kid: &str) -> Result<(), SigningKeysError> {
-        self.change(|ring, now| Ok(!ring.revoke(kid, now)?.is_empty())).await?;
+        self.revoke_unpublished(kid).await?;
         self.follow_up().await;
         Ok(())
+    }
+
+    /// Withdraws a key of a ring that nobody publishes: no standby is made, and none begins to wait.
+    ///
+    /// # Errors
+    /// As of [`Self::revoke`].
+    pub async fn revoke_unpublished(&self, kid: &str) -> Result<(), SigningKeysError> {
+        self.change(|ring, now| Ok(!ring.revoke(kid, now)?.is_empty())).await
     }
 
     /// Does what is due: activates, retires, makes a standby, and begins its waiting.

@@ -9,6 +9,7 @@ pub mod pki;
 pub mod process;
 pub mod sender;
 pub mod sink;
+pub mod small_disk;
 pub mod store_model;
 pub mod store_suite;
 pub mod token_server;

@@ -63,8 +63,18 @@ impl SenderFolder {
 
     /// Starts it, and waits until it answers.
     pub async fn start(&self) -> Sender {
+        self.start_with(&[]).await
+    }
+
+    /// Starts it with further options, and waits until it answers.
+    pub async fn start_with(&self, options: &[&str]) -> Sender {
         let mut command = Command::new(program("waxseal"));
-        command.args(["serve", "--config"]).arg(self.path().join("waxseal.toml"));
+        command.args(["serve", "--config"]).arg(self.path().join("waxseal.toml")).args(options);
+        self.start_by(command).await
+    }
+
+    /// Starts it by this command, and waits until it answers.
+    pub async fn start_by(&self, mut command: Command) -> Sender {
         let mut process = Process::start("waxseal serve", &mut command);
         let api = Api::new(&self.origin, &self.token, self.root.as_deref());
         let health = format!("{}/health", self.origin);

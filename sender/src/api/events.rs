@@ -20,7 +20,7 @@ use super::request::{JsonText, Name, Query};
 use super::{Api, publication, show};
 use crate::id::EventId;
 use crate::model::event::PublishedEvent;
-use crate::publish::{Published, PublishedDelivery};
+use crate::publish::{Published, PublishedDelivery, RedeliverError};
 use crate::store::EventSummary;
 
 /// Answers `202` once the event and its deliveries are on disk.
@@ -91,6 +91,10 @@ pub(super) async fn get(
     if with_data != Some(true) {
         return Ok(Json(summary(&event)).into_response());
     }
+    if !event.content_kept {
+        let error = RedeliverError::ContentNotKept;
+        return Err(error.into());
+    }
     for consumer in &event.consumers {
         if let Some(content) = api.publisher.content(id, consumer).await? {
             return Ok(Json(WithContent::of(&event, &content)).into_response());
@@ -157,5 +161,6 @@ fn summary(event: &EventSummary) -> Value {
         "accepted_at": show::moment(event.accepted_at),
         "expires_at": event.expires_at.map(show::moment),
         "consumers": event.consumers,
+        "data_kept": event.content_kept,
     })
 }

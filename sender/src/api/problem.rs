@@ -138,7 +138,7 @@ impl IntoResponse for Problem {
             StatusCode::UNAUTHORIZED => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"waxseal\""));
             }
-            StatusCode::SERVICE_UNAVAILABLE => {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}
@@ -156,6 +156,18 @@ impl From<StoreError> for Problem {
             StoreError::NotFound { what } => Self::not_found(what),
             StoreError::Unavailable(_) | StoreError::Closed | StoreError::Locked { .. } => {
                 Self::unavailable(error.code(), error)
+            }
+            StoreError::Full => {
+                let detail = "the disk of the sender's store is full: nothing was kept or changed. \
+                              Whoever runs the sender must make room there; then try again";
+                let status = StatusCode::INSUFFICIENT_STORAGE;
+                Self::new(status, "api.store_full", detail).because(error.code(), error)
+            }
+            StoreError::ReadOnly => {
+                let detail = "the sender's store is on a file system that has become read-only: nothing was kept or \
+                              changed. Whoever runs the sender must make it writable; then try again";
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(status, "api.store_read_only", detail).because(error.code(), error)
             }
             StoreError::NewerSchema { .. } | StoreError::Corrupt { .. } => {
                 Self::internal(error.code(), error)
@@ -219,6 +231,7 @@ impl From<RedeliverError> for Problem {
             RedeliverError::EndpointGone => Self::conflict("api.endpoint_gone", detail),
             RedeliverError::NotVisible => Self::conflict("api.not_visible", detail),
             RedeliverError::ContentGone => Self::new(StatusCode::GONE, "api.content_gone", detail),
+            RedeliverError::ContentNotKept => Self::new(StatusCode::GONE, "api.content_not_kept", detail),
             RedeliverError::Store(error) => error.into(),
             RedeliverError::Ending => Self::unavailable(error.code(), error),
         }

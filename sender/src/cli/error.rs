@@ -11,7 +11,8 @@ use url::Url;
 
 use super::output::{printable, printable_lines};
 
-/// Why a command failed: one message for people, and an exit status (1, or 2 where the command line was wrong).
+/// Why a command failed: one message for people, and an exit status (1, 2 where the command line was wrong, 65 where the
+/// store is damaged).
 #[derive(Debug)]
 pub struct CliError {
     message: String,
@@ -33,6 +34,11 @@ impl CliError {
     #[must_use]
     pub fn in_file(self, path: &Path) -> Self {
         Self { message: format!("{}: {}", path.display(), self.message), ..self }
+    }
+
+    /// Something that has an exit status of its own.
+    pub(super) fn with_status(message: impl Into<String>, status: u8) -> Self {
+        Self { message: message.into(), status }
     }
 
     /// Something did not work.

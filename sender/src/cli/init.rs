@@ -143,6 +143,10 @@ key_encryption_key_file = "{key}"
 # allow_http = false        # plain http to addresses in `allow`
 # root_certificates = ["private-ca.pem"]
 
+# [retention]               # what a delivery that is not over needs is kept longer
+# payloads = "30d"          # contents of events; or "forever"
+# attempts = "90d"          # events, deliveries and attempts
+
 # [log]
 # format = "text"           # or "json"
 # filter = "info"

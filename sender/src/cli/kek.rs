@@ -59,7 +59,11 @@ pub fn of_file(path: &std::path::Path) -> Result<KeyEncryptionKey, CliError> {
     KeyEncryptionKey::from_file(path).map_err(|error| CliError::misconfigured(error).in_file(path))
 }
 
-fn of_environment(variable: &str) -> Result<Option<KeyEncryptionKey>, CliError> {
+/// Reads a key from a variable, if that is set.
+///
+/// # Errors
+/// If what it has is no key.
+pub fn of_environment(variable: &str) -> Result<Option<KeyEncryptionKey>, CliError> {
     match env::var(variable).map(Zeroizing::new) {
         Ok(text) => match KeyEncryptionKey::from_text(&text) {
             Ok(kek) => Ok(Some(kek)),
@@ -70,5 +74,6 @@ fn of_environment(variable: &str) -> Result<Option<KeyEncryptionKey>, CliError> 
     }
 }
 
-const VARIABLE: &str = "WAXSEAL_KEK";
+/// Where the key is looked for first.
+pub const VARIABLE: &str = "WAXSEAL_KEK";
 const PREVIOUS_VARIABLE: &str = "WAXSEAL_PREVIOUS_KEK";

@@ -1,12 +1,15 @@
 //! The program `waxseal`.
 //!
-//! `init`, `serve`, `config` and `keys rewrap` work on this machine's files; `open`, `listen` and `keys generate` need no sender; everything else speaks
+//! `init`, `serve`, `config`, `backup`, `restore` and `keys rewrap` work on this machine's files; `open`, `listen` and
+//! `keys generate` need no sender; everything else speaks
 //! HTTP to a running one, with `WAXSEAL_URL` and `WAXSEAL_TOKEN`, and never touches its database.
 
+pub mod backup;
 pub mod client;
 pub mod completions;
 pub mod config;
 pub mod consumer;
+mod damage;
 pub mod deliveries;
 pub mod dev;
 pub mod endpoint;
@@ -24,14 +27,17 @@ pub mod pace;
 pub mod page;
 pub mod publish;
 pub mod recover;
+pub mod restore;
 pub mod retry;
 pub mod rewrap;
 pub mod serve;
+pub mod stored;
 mod test;
 pub mod trust;
 
 use clap::{Parser, Subcommand};
 
+use self::backup::BackupArgs;
 use self::client::Remote;
 use self::completions::CompletionsArgs;
 use self::config::ConfigCommand;
@@ -46,6 +52,7 @@ use self::listen::ListenArgs;
 use self::open::OpenArgs;
 use self::publish::PublishArgs;
 use self::recover::RecoveryCommand;
+use self::restore::RestoreArgs;
 use self::serve::ServeArgs;
 
 /// Webhooks that are signed for one consumer, and sealed so that only it can read them
@@ -69,6 +76,10 @@ enum Command {
     Init(InitArgs),
     /// Serve the API and the JWKS, and deliver
     Serve(ServeArgs),
+    /// Copy the store to a new file, while the sender runs or not
+    Backup(BackupArgs),
+    /// Put a backup in the place of the store; the sender must not run
+    Restore(RestoreArgs),
     /// Show it working on this machine: a sender, a consumer, a rotation of keys
     Dev(DevArgs),
     /// Publish one event
@@ -156,6 +167,8 @@ impl Cli {
         match self.command {
             Command::Init(args) => args.run().await,
             Command::Serve(args) => args.run().await,
+            Command::Backup(args) => args.run().await,
+            Command::Restore(args) => args.run().await,
             Command::Dev(args) => args.run().await,
             Command::Publish { args, remote } => args.run(&remote).await,
             Command::Consumer { command, remote } => command.run(&remote).await,

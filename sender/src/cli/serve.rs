@@ -9,6 +9,7 @@ use clap::Args;
 use waxseal_envelope::Issuer;
 use waxseal_keys::{KeyEncryptionKey, SystemClock};
 
+use super::damage::{self, Kept, OnDamage};
 use super::error::CliError;
 use super::kek::{Insist, Keks};
 use crate::config::{Config, LogFormat, TlsConfig};
@@ -16,8 +17,8 @@ use crate::engine::egress::Egress;
 use crate::listen::{self, ConnectionLimits, ListenError, Listener};
 use crate::rewrap::{Rewrapped, rewrap};
 use crate::sender::{Sender, Settings};
-use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
+use crate::store::{Store, StoreError};
 use crate::{descriptors, telemetry};
 
 /// Serve the API and the JWKS, and deliver
@@ -54,6 +55,9 @@ pub struct ServeArgs {
     /// PEM file with the server's private key
     #[arg(long, env = "WAXSEAL_TLS_KEY", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// Serve on although the store turned out to be damaged, as far as it can be read
+    #[arg(long)]
+    despite_damage: bool,
     /// `text` or `json`
     #[arg(long, env = "WAXSEAL_LOG_FORMAT")]
     log_format: Option<LogFormat>,
@@ -68,6 +72,7 @@ impl ServeArgs {
     /// # Errors
     /// If the configuration is not right or the store, the key or the address cannot be had.
     pub async fn run(self) -> Result<(), CliError> {
+        let on_damage = if self.despite_damage { OnDamage::GoOn } else { OnDamage::Stop };
         let (config, keks) = self.settle()?;
         telemetry::start_logs(&config.log).map_err(|error| CliError::usage(error.to_string()))?;
         let metrics =
@@ -75,20 +80,21 @@ impl ServeArgs {
         let settings = Settings::from_config(&config).map_err(CliError::usage)?;
         let open = descriptors::connections_within(descriptors::raise_limit(), config.max_connections);
         let limits = ConnectionLimits { open, ..ConnectionLimits::default() };
-        let sqlite = SqliteStore::open(&config.store).map_err(|error| {
-            CliError::failed(format!("cannot open the store {}", config.store.display()), error)
+        let sqlite = SqliteStore::open(&config.store).map_err(|error| match error {
+            StoreError::Corrupt { .. } => CliError::damaged(&config.store, &error),
+            other => CliError::failed(format!("cannot open the store {}", config.store.display()), other),
         })?;
-        let sqlite = Arc::new(sqlite);
+        let kept = Kept { sqlite: Arc::new(sqlite), path: config.store, on_damage };
         // Before anything is begun: who cannot serve must not deliver, nor make keys that nobody can fetch.
         let served = match Listener::bind(config.listen, config.tls.as_ref(), limits).await {
             Ok(listener) => {
                 tracing::info!(address = %listener.address(), tls = config.tls.is_some(), "listening");
-                let render = move || metrics.render();
-                serve(listener, settings, Arc::<SqliteStore>::clone(&sqlite), keks, render).await
+                serve(listener, settings, &kept, keks, move || metrics.render()).await
             }
             Err(error) => Err(not_listening(&error)),
         };
-        sqlite.close().await;
+        kept.sqlite.close().await;
+        damage::found(&kept)?;
         served
     }
 
@@ -138,19 +144,20 @@ impl ServeArgs {
 async fn serve(
     listener: Listener,
     settings: Settings,
-    store: Arc<dyn Store>,
+    kept: &Kept,
     keks: Keks,
     metrics: impl Fn() -> String + Send + Sync + 'static,
 ) -> Result<(), CliError> {
     let issuer = settings.issuer.clone();
+    let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&kept.sqlite);
     let Keks { current, previous } = keks;
     if let Some(previous) = previous {
         change_key(store.as_ref(), &previous, &current).await?;
     }
     let sender = Sender::start(settings, store, current, Arc::new(SystemClock))
         .await
-        .map_err(|error| CliError::failed("cannot start", error))?;
-    let stop = listen::stop_signal();
+        .map_err(|error| damage::not_started(kept, error))?;
+    let stop = damage::stop_signal(kept);
     tracing::info!(%issuer, "serving");
     let served = listener.serve(sender.router(metrics), stop).await;
     tracing::info!("stopping: finishing what is under way");

@@ -149,6 +149,14 @@ impl Sign {
 }
 
 impl Health {
+    /// The clock was set back: nothing waits for a moment that was planned by what it said before.
+    pub(super) fn set_back(&mut self, now: Timestamp) {
+        self.rests_until = None;
+        if let Some(open) = &mut self.open {
+            open.probe_at = open.probe_at.min(now);
+        }
+    }
+
     /// The health of an endpoint that was failing when this process was not there.
     pub(super) fn restored(since: Timestamp, attempts: u32, open: Option<OpenBreaker>) -> Self {
         let failing = Some(Failing { since, attempts, noted: true });

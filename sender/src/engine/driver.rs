@@ -13,6 +13,7 @@ use waxseal_keys::Timestamp;
 use super::claim::{Arrival, Read};
 use super::expire;
 use super::seal::{self, Unsealed};
+use super::set_back::{self, SetBack};
 use super::shared::{Phase, Shared, insist};
 use super::slots::Slots;
 use crate::directory::DirectoryEvent;
@@ -40,12 +41,16 @@ pub(super) async fn drive(shared: Arc<Shared>, mut news: News) {
     let mut discovery = interval(shared.parts.policy.discover_every);
     discovery.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut reported = HashSet::new();
+    let mut clock = SetBack::at_start();
     loop {
         let pause = start_what_is_due(&shared);
         tokio::select! {
             () = shared.rung() => {}
             () = sleep(pause) => {}
-            _ = discovery.tick() => {
+            tick = discovery.tick() => {
+                if let Some(what) = clock.look(shared.parts.clock.now(), tick) {
+                    shared.spawn(set_back::mend(Arc::clone(&shared), what));
+                }
                 shared.spawn(discover(Arc::clone(&shared)));
                 shared.spawn(expire::sweep(Arc::clone(&shared)));
                 report(&shared, &mut reported);
@@ -145,7 +150,7 @@ async fn arrivals(shared: &Shared, read: Read) -> Result<Vec<Arrival>, StoreErro
 }
 
 /// Searches the store for what nobody announced.
-async fn discover(shared: Arc<Shared>) {
+pub(super) async fn discover(shared: Arc<Shared>) {
     match shared.parts.store.endpoints_with_work().await {
         Ok(work) => shared.with(|schedule, now| {
             for one in work {

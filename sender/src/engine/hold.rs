@@ -33,6 +33,8 @@ pub enum Hold {
     ClientCertificateExpired,
     /// No TLS session can be set up as the endpoint asks for it.
     TlsSettings,
+    /// A content in the store is damaged.
+    ContentDamaged,
 }
 
 impl Hold {
@@ -51,6 +53,7 @@ impl Hold {
             Self::NoClientCertificate => "hold.no_client_certificate",
             Self::ClientCertificateExpired => "hold.client_certificate_expired",
             Self::TlsSettings => "hold.tls_settings",
+            Self::ContentDamaged => "hold.content_damaged",
         }
     }
 }
@@ -76,6 +79,10 @@ impl fmt::Display for Hold {
             }
             Self::KeySetUnreachable => {
                 "The endpoint requires sealing, and the jwks_uri has not answered with a usable key set for too long."
+            }
+            Self::ContentDamaged => {
+                "The content of an event that is to be delivered here is damaged in the store. \
+                 Restore a backup, or cancel its delivery."
             }
             Self::SealFailed => "A token could not be made of the event with the present keys.",
             Self::TokenRefused => {

@@ -236,6 +236,25 @@ impl Lane {
         self.drop_waiting(room);
     }
 
+    /// Leaves everything that waits to the store, where it is dated anew, and waits for no moment that was planned by a
+    /// clock that was set back since.
+    pub(super) fn set_back(&mut self, now: Timestamp, room: &mut Room) {
+        self.leave_all(room);
+        self.read_anew();
+        if matches!(self.reading, Reading::Failed { .. }) {
+            self.reading = Reading::Idle;
+        }
+        if let Some(held) = &mut self.held {
+            held.look_at = held.look_at.min(now);
+        }
+        if let Some(rate) = self.terms.rate {
+            self.bucket.change(rate, now);
+        }
+        self.health.set_back(now);
+        self.in_flight.values_mut().for_each(|flight| flight.since = flight.since.min(now));
+        self.oldest_since = self.oldest_since.map(|oldest| oldest.min(now));
+    }
+
     /// Forgets everything but what is in flight: none of it is live any more.
     pub(super) fn clear(&mut self, room: &mut Room) {
         self.drop_waiting(room);

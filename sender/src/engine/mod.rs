@@ -27,6 +27,7 @@ mod ring;
 mod room;
 mod schedule;
 mod seal;
+mod set_back;
 mod settle;
 mod shared;
 mod slots;

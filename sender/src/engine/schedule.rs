@@ -221,6 +221,17 @@ impl Schedule {
         self.lanes.contains_key(&endpoint)
     }
 
+    /// The clock was set back: nothing waits for a time that was planned by what it said before.
+    pub(super) fn set_back(&mut self, now: Timestamp) {
+        let endpoints: Vec<_> = self.lanes.keys().copied().collect();
+        for endpoint in endpoints {
+            if let Some(lane) = self.lanes.get_mut(&endpoint) {
+                lane.set_back(now, &mut self.room);
+            }
+            self.review(endpoint, now);
+        }
+    }
+
     /// Forgets what waits for an endpoint whose live deliveries have all been cancelled.
     pub(super) fn clear(&mut self, endpoint: EndpointId, now: Timestamp) {
         if let Some(lane) = self.lanes.get_mut(&endpoint) {

@@ -138,16 +138,20 @@ async fn payload(
         }
     })
     .await;
-    let code = match stored.as_deref().map(<[StoredPayload]>::first) {
+    let (code, unsealed) = match stored.as_deref().map(<[StoredPayload]>::first) {
         Ok(Some(stored)) => match read_payload(stored, &key) {
             Ok(event) => return Ok(Arc::new(event)),
-            Err(error) => error.code(),
+            Err(error) => (error.code(), Unsealed::Held(Hold::ContentDamaged)),
         },
-        Ok(None) => "payload.missing",
-        Err(_) => "payload.corrupt",
+        Ok(None) => ("payload.missing", Unsealed::Refused("payload.missing")),
+        Err(_) => ("payload.corrupt", Unsealed::Held(Hold::ContentDamaged)),
     };
     tracing::error!(delivery = %delivery.id, event = %delivery.event, code, "a payload cannot be read");
-    Err(Unsealed::Refused(code))
+    if matches!(unsealed, Unsealed::Held(_)) {
+        // Not the delivery's end: a backup may have it whole.
+        shared.parts.store.distrust("the content of an event");
+    }
+    Err(unsealed)
 }
 
 /// What is wrong with the event ends its delivery; what is wrong with a key holds the endpoint.

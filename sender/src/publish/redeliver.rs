@@ -26,6 +26,11 @@ pub enum RedeliverError {
     /// The event's content is not there any more, or cannot be read: its consumer was erased.
     #[error("the content of this event cannot be read any more")]
     ContentGone,
+    /// The event's content was removed because of its age.
+    #[error(
+        "the content of this event is no longer kept: it is older than the sender keeps contents (`retention.payloads`)"
+    )]
+    ContentNotKept,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -41,6 +46,7 @@ impl RedeliverError {
             Self::EndpointGone => "redeliver.endpoint_gone",
             Self::NotVisible => "redeliver.not_visible",
             Self::ContentGone => "redeliver.content_gone",
+            Self::ContentNotKept => "redeliver.content_not_kept",
             Self::Store(error) => error.code(),
             Self::Ending => "redeliver.ending",
         }
@@ -108,7 +114,11 @@ impl Publisher {
     pub(crate) async fn ready_again(&self, delivery: &Delivery) -> Result<Ready, RedeliverError> {
         let endpoint = self.directory.endpoint(delivery.endpoint).ok_or(RedeliverError::EndpointGone)?;
         let event = self.content(delivery.event, &endpoint.consumer).await?;
-        let event = Arc::new(event.ok_or(RedeliverError::ContentGone)?);
+        let event = match event {
+            Some(event) => Arc::new(event),
+            None if self.was_removed(delivery.event).await? => return Err(RedeliverError::ContentNotKept),
+            None => return Err(RedeliverError::ContentGone),
+        };
         let declared = self.directory.event_type(&event.event_type);
         let consumer = self.directory.consumer(&endpoint.consumer).ok_or(RedeliverError::EndpointGone)?;
         // Leaving a group ends new deliveries, this one too. A type that was withdrawn hides nothing from anyone.
@@ -131,6 +141,11 @@ impl Publisher {
     async fn still_ahead(&self, event: EventId, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         let expires_at = self.store.event(event).await?.and_then(|event| event.expires_at);
         Ok(expires_at.filter(|expires_at| *expires_at > now))
+    }
+
+    /// Whether the content of an event was removed because of its age.
+    async fn was_removed(&self, event: EventId) -> Result<bool, StoreError> {
+        Ok(self.store.event(event).await?.is_some_and(|event| !event.content_kept))
     }
 
     /// The content of a stored event as it was accepted for this consumer; `None` if it cannot be read any more.

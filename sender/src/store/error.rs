@@ -28,6 +28,14 @@ pub enum StoreError {
         /// Which kind of record.
         what: &'static str,
     },
+    /// The disk is full.
+    #[error("the disk of the store is full; make room there, and it goes on by itself")]
+    Full,
+    /// The files cannot be written.
+    #[error(
+        "the store cannot be written, its file system is read-only; see why (the system's log), make it writable again"
+    )]
+    ReadOnly,
     /// The store has been closed.
     #[error("the store is closed")]
     Closed,
@@ -49,6 +57,8 @@ impl StoreError {
             Self::Locked { .. } => "store.locked",
             Self::NewerSchema { .. } => "store.newer_schema",
             Self::Corrupt { .. } => "store.corrupt",
+            Self::Full => "store.full",
+            Self::ReadOnly => "store.read_only",
             Self::Closed => "store.closed",
             Self::NotFound { .. } => "store.not_found",
             Self::Unavailable(_) => "store.unavailable",

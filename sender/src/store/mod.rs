@@ -14,6 +14,7 @@
 //! **Settlements are fenced.** [`Outbox::settle`] compares the number of attempts that the engine knew with the
 //! stored one and writes nothing if they differ, so a stale owner can never undo what another has recorded.
 
+mod age;
 mod error;
 mod filter;
 pub mod sqlite;
@@ -23,6 +24,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use waxseal_keys::Timestamp;
 
+pub use self::age::{AgePosition, Kept, Removed, Slice};
 pub use self::error::StoreError;
 pub use self::filter::{DeliveryFilter, DeliveryPage, Order};
 use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
@@ -79,7 +81,8 @@ pub trait Outbox: Debug + Send + Sync {
     /// Records what an attempt came to, and what follows from it.
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StoreError>;
 
-    /// Adds deliveries of stored events and makes these changes: all of it, or nothing.
+    /// Adds deliveries of stored events and makes these changes: all of it, or nothing. An event whose content is not
+    /// kept any more cannot be delivered.
     async fn redeliver(
         &self,
         deliveries: Vec<(NewDelivery, EventId)>,
@@ -90,6 +93,21 @@ pub trait Outbox: Debug + Send + Sync {
     /// most so many: a long backlog in one transaction would keep everybody else waiting. They end as
     /// [`DeliveryState::Cancelled`]. Returns how many; fewer than `most`: there are no more.
     async fn cancel(&self, endpoints: Vec<EndpointId>, most: u32, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Removes what is old and no longer needed, a slice at a time. Slices are small: a write waits for one no longer
+    /// than for a commit.
+    async fn prune(&self, slice: Slice) -> Result<Removed, StoreError>;
+
+    /// Moves what an endpoint has due later than `now`, and what was planned later than `now`: by a clock that was set
+    /// back since. It waits from now on for as long as it was to wait. What was never tried was to wait for nothing; what
+    /// was tried was planned when its last attempt was recorded. Looks at `limit` deliveries, from behind `after` on.
+    async fn redate(
+        &self,
+        endpoint: EndpointId,
+        now: Timestamp,
+        after: Option<DuePosition>,
+        limit: u32,
+    ) -> Result<Redated, StoreError>;
 
     /// What is known of an event beside its content.
     async fn event(&self, id: EventId) -> Result<Option<EventSummary>, StoreError>;
@@ -105,6 +123,11 @@ pub trait Outbox: Debug + Send + Sync {
 
     /// How much is live: for metrics and health.
     async fn backlog(&self) -> Result<Backlog, StoreError>;
+
+    /// Hears that something which it gave back cannot be what it was given: it does not decrypt.
+    fn distrust(&self, what: &'static str) {
+        tracing::error!(what, "the store gave back what it was not given");
+    }
 }
 
 /// Cancels all live deliveries of these endpoints, a slice at a time, so that others get their turns. Returns how many.
@@ -312,6 +335,15 @@ pub struct DuePosition {
     pub id: DeliveryId,
 }
 
+/// What [`Outbox::redate`] has done.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Redated {
+    /// How many have a new due time.
+    pub moved: u64,
+    /// Where to go on; none if that was all.
+    pub next: Option<DuePosition>,
+}
+
 /// A payload as it is kept.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct StoredPayload {
@@ -376,6 +408,8 @@ pub struct EventSummary {
     pub expires_at: Option<Timestamp>,
     /// For whom it was accepted.
     pub consumers: Vec<ConsumerId>,
+    /// Whether its content is kept; it is not for ever.
+    pub content_kept: bool,
 }
 
 /// How much is live.

@@ -1,4 +1,4 @@
-//! Accepts and settles without end, and says what was acknowledged: the victim of the crash test.
+//! Accepts, settles and removes old contents without end, and says what was acknowledged: the victim of the crash test.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use waxseal_keys::{Clock, SystemClock};
 use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use waxseal_sender::model::delivery::{Attempt, DeliveryState, LiveDelivery};
 use waxseal_sender::store::sqlite::SqliteStore;
-use waxseal_sender::store::{NewDelivery, NewEvent, Outbox, Outcome, Settlement};
+use waxseal_sender::store::{Kept, NewDelivery, NewEvent, Outbox, Outcome, Settlement, Slice};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -21,10 +21,20 @@ async fn main() -> ExitCode {
         }
     };
     let callers: Vec<_> = (0..24).map(|_| tokio::spawn(accept_for_ever(Arc::clone(&store)))).collect();
+    tokio::spawn(prune_for_ever(store));
     for caller in callers {
         caller.await.expect("a caller goes on until the process is killed");
     }
     ExitCode::SUCCESS
+}
+
+/// Removes the content of whatever has been delivered.
+async fn prune_for_ever(store: Arc<SqliteStore>) {
+    let mut after = None;
+    loop {
+        let slice = Slice { kept: Kept::Contents, until: SystemClock.now(), after, limit: 20 };
+        after = store.prune(slice).await.expect("room on the disk").next;
+    }
 }
 
 async fn accept_for_ever(store: Arc<SqliteStore>) {

@@ -3,6 +3,7 @@
 //! It keeps nothing on disk and is fast at nothing. It is what the real stores are compared with.
 
 mod outbox;
+mod prune;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -8,7 +8,8 @@ use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use waxseal_sender::model::delivery::{Attempt, Delivery, DeliveryState, LiveDelivery};
 use waxseal_sender::store::{
     Accepted, Backlog, DeliveryFilter, DeliveryPage, DuePosition, EndpointWork, EventSummary, NewDelivery,
-    NewEvent, Order, Outbox, Outcome, RecordChange, Settled, Settlement, StoreError, StoredPayload,
+    NewEvent, Order, Outbox, Outcome, RecordChange, Redated, Removed, Settled, Settlement, Slice, StoreError,
+    StoredPayload,
 };
 
 use super::{Entry, Remembered, State, StoreModel};
@@ -96,7 +97,7 @@ impl Outbox for StoreModel {
     async fn payloads(&self, wanted: Vec<(EventId, ConsumerId)>) -> Result<Vec<StoredPayload>, StoreError> {
         let state = self.state();
         let payload = |(event, consumer): (EventId, ConsumerId)| {
-            let stored = state.events.get(&event)?;
+            let stored = state.events.get(&event).filter(|stored| !stored.sealed.is_empty())?;
             let (_, wrapped_key) = stored.wrapped_keys.iter().find(|(owner, _)| *owner == consumer)?;
             Some(StoredPayload {
                 event,
@@ -143,7 +144,7 @@ impl Outbox for StoreModel {
         changes: Vec<RecordChange>,
     ) -> Result<(), StoreError> {
         let mut state = self.state();
-        if deliveries.iter().any(|(_, event)| !state.events.contains_key(event)) {
+        if deliveries.iter().any(|(_, event)| !state.has_content(event)) {
             return Err(StoreError::NotFound { what: "event" });
         }
         for (delivery, event) in deliveries {
@@ -166,6 +167,34 @@ impl Outbox for StoreModel {
         Ok(u64::from(cancelled))
     }
 
+    async fn prune(&self, slice: Slice) -> Result<Removed, StoreError> {
+        Ok(self.state().prune(slice))
+    }
+
+    async fn redate(
+        &self,
+        endpoint: EndpointId,
+        now: Timestamp,
+        after: Option<DuePosition>,
+        limit: u32,
+    ) -> Result<Redated, StoreError> {
+        let later = DuePosition { due_at: now, id: DeliveryId::from_bytes([0xFF; 16]) };
+        let some = self.due(endpoint, Some(after.unwrap_or(later)), Timestamp::MAX, limit).await?;
+        let full = some.len() >= usize::try_from(limit).unwrap();
+        let last = some.last().map(|live| DuePosition { due_at: live.due_at, id: live.id });
+        let mut moved = 0;
+        for live in some {
+            let mut state = self.state();
+            let entry = state.deliveries.get_mut(&live.id).expect("it is live");
+            let planned_at = entry.last_attempt_at.unwrap_or(entry.due_at);
+            if planned_at > now {
+                entry.due_at = now.saturating_add(entry.due_at.duration_since(planned_at));
+                moved += 1;
+            }
+        }
+        Ok(Redated { moved, next: last.filter(|_| full) })
+    }
+
     async fn event(&self, id: EventId) -> Result<Option<EventSummary>, StoreError> {
         let summary = |event: &NewEvent| {
             let mut consumers: Vec<ConsumerId> =
@@ -177,6 +206,7 @@ impl Outbox for StoreModel {
                 accepted_at: event.accepted_at,
                 expires_at: event.expires_at,
                 consumers,
+                content_kept: !event.sealed.is_empty(),
             }
         };
         Ok(self.state().events.get(&id).map(summary))

@@ -25,6 +25,7 @@ pub async fn what_is_accepted_can_be_read(subject: impl Subject) {
         accepted_at: at(0),
         expires_at: None,
         consumers,
+        content_kept: true,
     };
     assert_eq!(store.event(event.id).await.unwrap(), Some(summary));
     let payloads = store.payloads(vec![(event.id, owner_of(2)), (event.id, owner_of(1))]).await.unwrap();

@@ -4,6 +4,7 @@
 //! and the in-memory [model](crate::store_model) are judged by the same text.
 
 pub mod accepting;
+pub mod aging;
 pub mod fixture;
 pub mod keeping;
 pub mod listing;
@@ -46,6 +47,7 @@ macro_rules! store_suite {
             a_long_backlog_is_one_endpoint_with_work
             the_backlog_is_counted
             what_has_run_out_is_found_and_nothing_else
+            what_a_clock_dated_that_was_set_back_is_dated_anew
         });
         $crate::store_suite!(@ $subject: settling {
             a_final_settlement_ends_the_delivery
@@ -63,6 +65,14 @@ macro_rules! store_suite {
             every_filter_can_be_paged
             attempts_come_back_as_recorded
             what_is_unknown_is_not_found
+        });
+        $crate::store_suite!(@ $subject: aging {
+            old_contents_go_and_the_rest_stays
+            what_a_live_delivery_needs_stays_whatever_its_age
+            records_go_as_a_whole_when_all_of_it_is_old
+            a_walk_in_small_slices_finds_all
+            nothing_is_delivered_again_without_content
+            a_repetition_is_known_after_the_content_has_gone
         });
         $crate::store_suite!(@ $subject: keeping {
             records_are_written_over_and_removed

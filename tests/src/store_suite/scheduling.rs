@@ -1,7 +1,7 @@
 //! Properties of what the engine schedules by: `due`, `endpoints_with_work`, `backlog`.
 
 use waxseal_sender::model::delivery::{DeliveryState, LiveDelivery};
-use waxseal_sender::store::{Backlog, DuePosition, EndpointWork, NewDelivery, NewEvent, Outcome};
+use waxseal_sender::store::{Backlog, DuePosition, EndpointWork, NewDelivery, NewEvent, Outcome, Redated};
 
 use super::Subject;
 use super::fixture::{
@@ -180,4 +180,38 @@ pub async fn what_has_run_out_is_found_and_nothing_else(mut subject: impl Subjec
     );
     assert_eq!((live.expires_at, live.ended_at), (Some(at(30)), None));
     assert_eq!((ended.expires_at, ended.ended_at), (None, Some(at(6))));
+}
+
+/// It waits as long as it was to wait; what was dated before stays as it is, and so do other endpoints.
+pub async fn what_a_clock_dated_that_was_set_back_is_dated_anew(subject: impl Subject) {
+    let store = subject.store();
+    for (number, due) in [(1, 900), (2, 950), (3, 40), (4, 10)] {
+        let deliveries = vec![new_delivery(number, 1, at(due)), new_delivery(100 + number, 2, at(due))];
+        store.accept(new_event(number, at(due), deliveries)).await.unwrap();
+    }
+    // 2 was tried while the clock was ahead, 3 and 4 before.
+    for (number, due, tried, next) in [(2, 950, 960, 1_000), (3, 40, 45, 5_000), (4, 10, 20, 30)] {
+        let again = Outcome::Again { due_at: at(next) };
+        let live = live(number, number, 1, at(due), 0);
+        store.settle(settlement(live, again, at(tried))).await.unwrap();
+    }
+    let (mut after, mut moved) = (None, 0);
+    loop {
+        let redated = store.redate(endpoint_id(1), at(50), after, 1).await.unwrap();
+        moved += redated.moved;
+        after = redated.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(moved, 2);
+    let expected = [
+        live(4, 4, 1, at(30), 1),
+        live(1, 1, 1, at(50), 0),
+        live(2, 2, 1, at(90), 1),
+        live(3, 3, 1, at(5_000), 1),
+    ];
+    assert_eq!(store.due(endpoint_id(1), None, at(9_000), 9).await.unwrap(), expected);
+    assert_eq!(store.due(endpoint_id(2), None, at(899), 9).await.unwrap().len(), 2);
+    assert_eq!(store.redate(endpoint_id(9), at(50), None, 9).await.unwrap(), Redated::default());
 }

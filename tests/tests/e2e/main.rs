@@ -1,8 +1,11 @@
 //! End to end: the sender and its consumers as separate processes, each with its own caches, over real sockets.
 
 mod auth;
+mod backup;
 mod crash;
+mod damage;
 mod delivery;
+mod disk;
 mod isolation;
 mod keys;
 mod listen;

@@ -1,12 +1,14 @@
 //! Killed without warning, the embedded store has everything that it had acknowledged.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use waxseal_sender::id::{DeliveryId, EventId};
 use waxseal_sender::model::delivery::DeliveryState;
 use waxseal_sender::store::Outbox;
 use waxseal_sender::store::sqlite::SqliteStore;
+use waxseal_sender::store::sqlite::backup::back_up;
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_a_kill() {
@@ -24,6 +26,8 @@ async fn what_was_acknowledged_survives_a_kill() {
         for _ in 0..lines {
             acknowledged.push(line(&mut output).expect("the child goes on until it is killed"));
         }
+        let backup = folder.path().join(format!("backup-{lines}.db"));
+        back_up(&path, &backup).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
         // What it had still said before it died counts too.
@@ -47,6 +51,18 @@ async fn what_was_acknowledged_survives_a_kill() {
         }
     }
     assert!(acknowledged.iter().any(|said| said.starts_with("settled")));
+    assert_eq!(store.damage(), None);
+    store.close().await;
+    all_of_the_live_have_content(&path);
+}
+
+/// What is to be delivered is never removed; some of the rest was.
+fn all_of_the_live_have_content(path: &Path) {
+    let database = rusqlite::Connection::open(path).unwrap();
+    let count = |sql: &str| database.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    let live = "SELECT count(*) FROM delivery_live l JOIN events e ON e.id = l.event WHERE e.content = 0";
+    assert_eq!(count(live), 0);
+    assert!(count("SELECT count(*) FROM events WHERE content = 0") > 0);
 }
 
 /// A whole line, if there is one more; the kill may have cut the last.

@@ -8,8 +8,10 @@ use std::process::Command;
 use waxseal_sender::model::delivery::DeliveryState;
 use waxseal_sender::store::sqlite::SqliteStore;
 use waxseal_sender::store::{
-    Catalog, DataKeyRecord, KeyRecords, NewDelivery, Outbox, RewrappedKeys, RingRecord, StoreError,
+    Catalog, DataKeyRecord, Kept, KeyRecords, NewDelivery, NewEvent, Outbox, RewrappedKeys, RingRecord,
+    StoreError,
 };
+use waxseal_tests::store_suite::aging::prune_all;
 use waxseal_tests::store_suite::fixture::{
     at, consumer, delivery_id, endpoint_id, event_id, new_delivery, new_event,
 };
@@ -94,7 +96,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     database.pragma_update(None, "user_version", 77).unwrap();
     drop(database);
     let refused = SqliteStore::open(&subject.path).unwrap_err();
-    assert!(matches!(refused, StoreError::NewerSchema { found: 77, known: 2 }), "{refused:?}");
+    assert!(matches!(refused, StoreError::NewerSchema { found: 77, known: 3 }), "{refused:?}");
     let database = rusqlite::Connection::open(&subject.path).unwrap();
     let version: u32 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     assert_eq!(version, 77);
@@ -245,6 +247,28 @@ async fn what_an_old_key_encryption_key_opens_is_in_no_file() {
     };
     assert!(subject.store.rewrap(rewrapped).await.unwrap());
     assert!(!holds(folder, b"a later ring") && !holds(folder, &wrapped));
+}
+
+#[tokio::test]
+async fn a_content_that_was_removed_is_in_no_file() {
+    let subject = subject::sqlite().await;
+    let (large, small) =
+        (b"these bytes are a large content ".repeat(1_000), b"a small content, and its key".to_vec());
+    let mut pieces = Vec::new();
+    for (number, content) in [(1, &large), (2, &small)] {
+        let wrapped = format!("these bytes are the key of {number}").into_bytes();
+        let wrapped_keys = vec![(consumer(1), wrapped.clone())];
+        let event = NewEvent { sealed: content.clone(), wrapped_keys, ..new_event(number, at(0), vec![]) };
+        subject.store.accept(event).await.unwrap();
+        pieces.extend([content[..28].to_vec(), wrapped]);
+    }
+    let folder = subject.path.parent().unwrap().to_owned();
+    assert!(pieces.iter().all(|piece| holds(&folder, piece)));
+    prune_all(&subject.store, Kept::Contents, at(0), 100).await;
+    subject.store.close().await;
+    for piece in &pieces {
+        assert!(!holds(&folder, piece), "{}", String::from_utf8_lossy(piece));
+    }
 }
 
 fn holds(folder: &Path, bytes: &[u8]) -> bool {

@@ -5,11 +5,12 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use waxseal_sender::model::delivery::{DeliveryState, LiveDelivery};
 use waxseal_sender::store::{
-    DataKeyRecord, DeliveryFilter, DuePosition, NewDelivery, NewEvent, Order, Outcome, Record, RecordChange,
-    RecordKind, RewrappedKeys, RingRecord, Settlement, Store,
+    DataKeyRecord, DeliveryFilter, DuePosition, Kept, NewDelivery, NewEvent, Order, Outcome, Record,
+    RecordChange, RecordKind, RewrappedKeys, RingRecord, Settlement, Store,
 };
 use waxseal_tests::store_model::StoreModel;
 use waxseal_tests::store_suite::Subject;
+use waxseal_tests::store_suite::aging::prune_all;
 use waxseal_tests::store_suite::fixture::{
     at, consumer, delivery_id, end_without_attempt, endpoint_id, event_id, idempotency, live, new_delivery,
     new_event, owner_of, settlement,
@@ -32,6 +33,8 @@ enum Step {
     Due { endpoint: u32, until: i64, after: Option<(i64, u32)>, limit: u32 },
     Expired,
     List { filter: DeliveryFilter },
+    Redate { endpoint: u32, back: i64, limit: u32 },
+    Prune { kept: Kept, until: i64, limit: u32 },
     Reopen,
 }
 
@@ -146,6 +149,13 @@ impl Walker {
                 expired.sort_by_key(|live| (live.expires_at, live.id));
                 format!("{expired:?}")
             }
+            Step::Redate { endpoint, back, limit } => {
+                let redated = store.redate(endpoint_id(endpoint), at(now - back), None, limit).await;
+                format!("{:?}", redated.unwrap())
+            }
+            Step::Prune { kept, until, limit } => {
+                format!("{:?}", prune_all(store, kept, at(until), limit).await)
+            }
             Step::Reopen => image(store, self).await,
         }
     }
@@ -244,6 +254,13 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..5_u32, due.clone(), proptest::option::of((due, 0..20_u32)), 0..6_u32)
             .prop_map(|(endpoint, until, after, limit)| Step::Due { endpoint, until, after, limit }),
         4 => filter().prop_map(|filter| Step::List { filter }),
+        1 => (0..5_u32, 0..60_i64, 1..5_u32)
+            .prop_map(|(endpoint, back, limit)| Step::Redate { endpoint, back, limit }),
+        2 => (any::<bool>(), 0..120_i64, 1..5_u32).prop_map(|(content, until, limit)| Step::Prune {
+            kept: if content { Kept::Contents } else { Kept::Records },
+            until,
+            limit,
+        }),
         1 => Just(Step::Reopen),
     ]
 }

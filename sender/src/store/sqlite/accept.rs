@@ -39,14 +39,17 @@ pub(super) fn accept(session: &mut Session, event: &NewEvent) -> Result<Accepted
     Ok(Accepted::New)
 }
 
-/// Adds deliveries of stored events. One of an unknown event fails, and with it the transaction.
+/// Adds deliveries of stored events. One of an event that is unknown or has no content any more fails, and with it the
+/// transaction.
 pub(super) fn redeliver(
     session: &mut Session,
     deliveries: &[(NewDelivery, EventId)],
     changes: &[RecordChange],
 ) -> Result<(), Failure> {
     for (delivery, event) in deliveries {
-        let found = session.prepare("SELECT 1 FROM events WHERE id = ?1")?.exists([event.as_bytes()])?;
+        let found = session
+            .prepare("SELECT 1 FROM events WHERE id = ?1 AND content = 1")?
+            .exists([event.as_bytes()])?;
         if !found {
             return Err(Failure::Store(StoreError::NotFound { what: "event" }));
         }

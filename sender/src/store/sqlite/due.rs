@@ -133,7 +133,7 @@ pub(super) fn payloads(
 ) -> Result<Vec<StoredPayload>, Failure> {
     let mut statement = connection.prepare_cached(
         "SELECT e.event_type, e.sealed, k.wrapped FROM event_keys k CROSS JOIN events e ON e.id = k.event
-             WHERE k.event = ?1 AND k.consumer = ?2",
+             WHERE k.event = ?1 AND k.consumer = ?2 AND e.content = 1",
     )?;
     let mut found = Vec::with_capacity(wanted.len());
     for (event, consumer) in wanted {

@@ -20,6 +20,18 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Whether the files are not what was written to them.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Self::Sql(rusqlite::Error::SqliteFailure(cause, _)) => {
+                matches!(cause.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+            }
+            Self::Sql(_) | Self::Store(_) => false,
+        }
+    }
+}
+
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sql(error)
@@ -47,6 +59,8 @@ fn from_sqlite(error: rusqlite::Error) -> StoreError {
         {
             StoreError::Corrupt { what: "database file" }
         }
+        rusqlite::Error::SqliteFailure(cause, _) if cause.code == ErrorCode::DiskFull => StoreError::Full,
+        rusqlite::Error::SqliteFailure(cause, _) if cause.code == ErrorCode::ReadOnly => StoreError::ReadOnly,
         rusqlite::Error::FromSqlConversionFailure(..)
         | rusqlite::Error::IntegralValueOutOfRange(..)
         | rusqlite::Error::InvalidColumnType(..) => StoreError::Corrupt { what: "stored value" },

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use super::SqliteStore;
 use super::failure::Failure;
-use super::session::Session;
+use super::session::{Session, overwriting};
 use super::values::consumer_id;
 use crate::id::ConsumerId;
 use crate::store::{DataKeyRecord, KeyRecords, RewrappedKeys, RingRecord, StoreError};
@@ -143,14 +143,6 @@ fn rewrap(session: &mut Session, rewrapped: &RewrappedKeys) -> Result<bool, Fail
         Ok(())
     })?;
     Ok(true)
-}
-
-/// Does `work` with SQLite overwriting what it frees.
-fn overwriting(session: &Session, work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
-    session.connection().pragma_update(None, "secure_delete", "ON")?;
-    let done = work();
-    session.connection().pragma_update(None, "secure_delete", "OFF")?;
-    done
 }
 
 /// As the column has it.

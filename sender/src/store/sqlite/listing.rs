@@ -12,10 +12,10 @@ use crate::store::EventSummary;
 /// What is known of an event beside its content.
 pub(super) fn event(connection: &Connection, id: EventId) -> Result<Option<EventSummary>, Failure> {
     let found = connection
-        .prepare_cached("SELECT event_type, accepted_at, expires_at FROM events WHERE id = ?1")?
-        .query_row([id.as_bytes()], |row| Ok((row.get(0)?, time(row, 1), optional_time(row, 2))))
+        .prepare_cached("SELECT event_type, accepted_at, expires_at, content FROM events WHERE id = ?1")?
+        .query_row([id.as_bytes()], |row| Ok((row.get(0)?, time(row, 1), optional_time(row, 2), row.get(3)?)))
         .optional()?;
-    let Some((event_type, accepted_at, expires_at)) = found else { return Ok(None) };
+    let Some((event_type, accepted_at, expires_at, content_kept)) = found else { return Ok(None) };
     let mut statement =
         connection.prepare_cached("SELECT consumer FROM event_keys WHERE event = ?1 ORDER BY consumer")?;
     let mut rows = statement.query([id.as_bytes()])?;
@@ -23,7 +23,8 @@ pub(super) fn event(connection: &Connection, id: EventId) -> Result<Option<Event
     while let Some(row) = rows.next()? {
         consumers.push(consumer_id(row, 0)?);
     }
-    Ok(Some(EventSummary { id, event_type, accepted_at: accepted_at?, expires_at: expires_at?, consumers }))
+    let (accepted_at, expires_at) = (accepted_at?, expires_at?);
+    Ok(Some(EventSummary { id, event_type, accepted_at, expires_at, consumers, content_kept }))
 }
 
 /// One delivery.

@@ -7,11 +7,15 @@
 //! - `open` makes the files, takes the lock and brings the schema up to date;
 //! - `writer` is the thread that writes, `session` its connection, `log` its checkpoints; `readers` read;
 //! - `accept`, `settle`, `due`, `listing`, `search` are the verbs of the outbox, with their SQL; `catalog` and
-//!   `keys` are the two small traits;
+//!   `keys` are the two small traits; `prune` removes what is old;
+//! - `backup` and `restore` copy the store and put a copy in its place; `check` and `damage` notice what is broken;
 //! - `values` and `failure` translate columns and errors.
 
 mod accept;
+pub mod backup;
 mod catalog;
+mod check;
+mod damage;
 mod due;
 mod failure;
 mod keys;
@@ -20,13 +24,18 @@ mod log;
 mod merge;
 mod open;
 mod outbox;
+mod prune;
 mod readers;
+mod redate;
+pub mod restore;
 mod search;
 mod session;
 mod settle;
 mod values;
 mod writer;
 
+#[cfg(test)]
+mod prune_tests;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +44,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::store::StoreError;
+use damage::Damage;
 use failure::Failure;
 use log::Log;
 use readers::Readers;
@@ -49,6 +59,7 @@ pub struct SqliteStore {
     writer: Arc<Writer>,
     readers: Arc<Readers>,
     gauges: Arc<Gauges>,
+    damage: Arc<Damage>,
 }
 
 impl SqliteStore {
@@ -66,10 +77,12 @@ impl SqliteStore {
             .query_row("SELECT count(*) FROM delivery_live", [], |row| row.get(0))
             .map_err(Failure::from)?;
         let gauges = Arc::new(Gauges { commits: AtomicU64::new(0), live: AtomicI64::new(live) });
-        let readers = Readers::start(path)?;
+        let damage = Arc::new(Damage::none());
+        let readers = Readers::start(path, &damage)?;
         let log = Log::of(&mut connection)?;
-        let writer = Writer::start(Session::new(connection), log, Arc::clone(&gauges), lock)?;
-        Ok(Self { writer: Arc::new(writer), readers: Arc::new(readers), gauges })
+        let writer =
+            Writer::start(Session::new(connection), log, Arc::clone(&gauges), Arc::clone(&damage), lock)?;
+        Ok(Self { writer: Arc::new(writer), readers: Arc::new(readers), gauges, damage })
     }
 
     /// Finishes what waits, writes the log back into the database and closes the files. Whatever is asked of the
@@ -78,6 +91,16 @@ impl SqliteStore {
         let (writer, readers) = (Arc::clone(&self.writer), Arc::clone(&self.readers));
         // The task only joins threads; it fails if the runtime is shutting down, and then dropping does the rest.
         let _ = tokio::task::spawn_blocking(move || shut(&writer, &readers)).await;
+    }
+
+    /// Waits until the files turn out to be damaged; says what was met. Reading and writing go on as far as they can.
+    pub async fn damaged(&self) -> &'static str {
+        self.damage.wait().await
+    }
+
+    /// In what damage was met so far, if it was.
+    pub fn damage(&self) -> Option<&'static str> {
+        self.damage.found()
     }
 
     /// How many transactions were committed since the store was opened. Writes share them.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::check;
 use super::failure::Failure;
 use crate::store::StoreError;
 
@@ -40,8 +41,9 @@ pub(super) fn writer(path: &Path) -> Result<Connection, Failure> {
     // pages of a long backlog that somebody walked over once would be ours for as long as memory lasts.
     connection.execute_batch(
         "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY;
-         PRAGMA cache_size = -32768; PRAGMA mmap_size = 0;",
+         PRAGMA cache_size = -32768; PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON;",
     )?;
+    check::quickly(&connection)?;
     migrate(&mut connection, version)?;
     Ok(connection)
 }
@@ -52,7 +54,8 @@ pub(super) fn reader(path: &Path) -> Result<Connection, Failure> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(READER_PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    connection.execute_batch("PRAGMA cache_size = -4096; PRAGMA mmap_size = 0;")?;
+    connection
+        .execute_batch("PRAGMA cache_size = -4096; PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON;")?;
     Ok(connection)
 }
 
@@ -61,6 +64,11 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     PathBuf::from(name)
+}
+
+/// Makes a new file that only its owner may use.
+pub(super) fn create_private(path: &Path) -> io::Result<()> {
+    open_private(path).map(|_| ())
 }
 
 /// Opens or creates a file that only its owner may use; an existing one is made so.
@@ -101,7 +109,8 @@ fn tighten(_: &File) -> io::Result<()> {
     Ok(())
 }
 
-fn schema_version(connection: &Connection) -> Result<u32, Failure> {
+/// The version of the schema; 0 if the database is empty.
+pub(super) fn schema_version(connection: &Connection) -> Result<u32, Failure> {
     let found: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let known = u32::try_from(SCHEMA.len()).unwrap_or(u32::MAX);
     if found > known {
@@ -128,11 +137,19 @@ fn migrate(connection: &mut Connection, from: u32) -> Result<(), Failure> {
 }
 
 fn unavailable(error: io::Error) -> StoreError {
-    StoreError::Unavailable(Box::new(error))
+    match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full,
+        _ => StoreError::Unavailable(Box::new(error)),
+    }
 }
 
 /// The schema's steps, oldest first; the first leads to version 1.
-const SCHEMA: [&str; 2] = [include_str!("schema/0001_init.sql"), include_str!("schema/0002_delivery.sql")];
+const SCHEMA: [&str; 3] = [
+    include_str!("schema/0001_init.sql"),
+    include_str!("schema/0002_delivery.sql"),
+    include_str!("schema/0003_retention.sql"),
+];
 
 /// More than the statements that this backend has, so that none is ever prepared twice.
 const STATEMENTS: usize = 64;

@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use waxseal_keys::Timestamp;
 
-use super::{SqliteStore, accept, due, listing, search, settle};
+use super::{SqliteStore, accept, due, listing, prune, redate, search, settle};
 use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use crate::model::delivery::{Attempt, Delivery, LiveDelivery};
 use crate::store::{
     Accepted, Backlog, DeliveryFilter, DeliveryPage, DuePosition, EndpointWork, EventSummary, NewDelivery,
-    NewEvent, Outbox, RecordChange, Settled, Settlement, StoreError, StoredPayload,
+    NewEvent, Outbox, RecordChange, Redated, Removed, Settled, Settlement, Slice, StoreError, StoredPayload,
 };
 
 #[async_trait]
@@ -74,6 +74,31 @@ impl Outbox for SqliteStore {
             .await
     }
 
+    async fn prune(&self, slice: Slice) -> Result<Removed, StoreError> {
+        let found = self.readers.read(move |connection| prune::find(connection, &slice)).await?;
+        if found.candidates.is_empty() {
+            return Ok(Removed { next: found.next, ..Removed::default() });
+        }
+        self.writer.write(move |session| prune::remove(session, &slice, &found)).await
+    }
+
+    async fn redate(
+        &self,
+        endpoint: EndpointId,
+        now: Timestamp,
+        after: Option<DuePosition>,
+        limit: u32,
+    ) -> Result<Redated, StoreError> {
+        let found = self
+            .readers
+            .read(move |connection| redate::find(connection, endpoint, now, after, limit))
+            .await?;
+        if found.moves.is_empty() {
+            return Ok(Redated { moved: 0, next: found.next });
+        }
+        self.writer.write(move |session| redate::apply(session, &found)).await
+    }
+
     async fn event(&self, id: EventId) -> Result<Option<EventSummary>, StoreError> {
         self.readers.read(move |connection| listing::event(connection, id)).await
     }
@@ -94,5 +119,9 @@ impl Outbox for SqliteStore {
         let oldest_due = self.readers.read(due::oldest_due).await?;
         let live = self.gauges.live.load(Ordering::Relaxed);
         Ok(Backlog { live: u64::try_from(live).unwrap_or(0), oldest_due })
+    }
+
+    fn distrust(&self, what: &'static str) {
+        self.damage.find(what);
     }
 }

@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::damage::Damage;
 use super::failure::{Failure, panicked};
 use super::open;
 use crate::store::StoreError;
@@ -22,17 +23,19 @@ pub(super) struct Readers {
     queue: Sender<Message>,
     room: Arc<Semaphore>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    damage: Arc<Damage>,
 }
 
 impl Readers {
     /// Starts the threads on the database at `path`, which must exist.
-    pub(super) fn start(path: &Path) -> Result<Self, StoreError> {
+    pub(super) fn start(path: &Path, damage: &Arc<Damage>) -> Result<Self, StoreError> {
         let (queue, queries) = mpsc::channel();
         let queries = Arc::new(Mutex::new(queries));
         let readers = Self {
             queue,
             room: Arc::new(Semaphore::new(ROOM)),
             threads: Mutex::new(Vec::with_capacity(THREADS)),
+            damage: Arc::clone(damage),
         };
         for _ in 0..THREADS {
             let connection = open::reader(path)?;
@@ -60,7 +63,10 @@ impl Readers {
             let _ = answer.send(outcome.unwrap_or_else(|_| Err(panicked())));
         });
         self.queue.send(Message::Run(Query { run: query, _room: room })).map_err(|_| StoreError::Closed)?;
-        answered.await.unwrap_or(Err(Failure::Store(StoreError::Closed))).map_err(StoreError::from)
+        answered.await.unwrap_or(Err(Failure::Store(StoreError::Closed))).map_err(|failure| {
+            self.damage.look_at(&failure);
+            failure.into()
+        })
     }
 
     /// Takes no more queries, finishes those that wait, and ends the threads. Blocks.

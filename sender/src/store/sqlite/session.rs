@@ -107,5 +107,16 @@ impl Session {
     }
 }
 
+/// Does `work` with SQLite overwriting what it frees.
+pub(super) fn overwriting<T>(
+    session: &Session,
+    work: impl FnOnce() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    session.connection().pragma_update(None, "secure_delete", "ON")?;
+    let done = work();
+    session.connection().pragma_update(None, "secure_delete", "OFF")?;
+    done
+}
+
 /// About 20 MiB at most.
 const ROUTES_REMEMBERED: usize = 100_000;

@@ -10,6 +10,7 @@ use waxseal_keys::Timestamp;
 use super::SqliteStore;
 use super::failure::Failure;
 use super::merge::Range;
+use super::prune::OLDEST;
 use super::search::{MOST_LOOKED_AT, MOST_RANGES};
 use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use crate::model::delivery::DeliveryState;
@@ -62,7 +63,7 @@ async fn a_full_disk_refuses_what_does_not_fit_and_nothing_else() {
     let (large, small) = (event(200_000), event(100));
     let (large_id, small_id) = (large.id, small.id);
     let (refused, accepted) = tokio::join!(store.accept(large.clone()), store.accept(small));
-    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
     assert_eq!(accepted.unwrap(), Accepted::New);
     assert_eq!(store.event(large_id).await.unwrap(), None);
     assert_eq!(store.delivery(large.deliveries[0].id).await.unwrap(), None);
@@ -72,6 +73,25 @@ async fn a_full_disk_refuses_what_does_not_fit_and_nothing_else() {
     room_for(&store, 1_000).await;
     assert_eq!(store.accept(large).await.unwrap(), Accepted::New);
     assert_eq!(store.backlog().await.unwrap().live, 2);
+}
+
+#[tokio::test]
+async fn a_disk_that_becomes_read_only_is_named_and_nothing_is_lost() {
+    let (store, _folder) = store();
+    let (before, after) = (event(100), event(100));
+    store.accept(before.clone()).await.unwrap();
+    // What SQLite answers where a file may not be written any more.
+    let refused = store.writer.write(|session| {
+        session.connection().pragma_update(None, "query_only", "ON")?;
+        let written = session.prepare("DELETE FROM events")?.execute([]);
+        session.connection().pragma_update(None, "query_only", "OFF")?;
+        Ok(written?)
+    });
+    let refused = refused.await;
+    assert!(matches!(refused, Err(StoreError::ReadOnly)), "{refused:?}");
+    assert!(store.event(before.id).await.unwrap().is_some());
+    assert_eq!(store.accept(after).await.unwrap(), Accepted::New);
+    assert_eq!(store.damage(), None);
 }
 
 #[tokio::test]
@@ -148,6 +168,7 @@ async fn what_the_engine_and_people_ask_for_is_found_by_index() {
         "DELETE FROM delivery_live WHERE route = 1 AND id = x'00' AND attempts_made = 2",
         "SELECT l.id FROM delivery_live l CROSS JOIN routes r ON r.no = l.route
              WHERE l.expires_at IS NOT NULL AND l.expires_at <= 5 ORDER BY l.expires_at LIMIT 3",
+        OLDEST,
     ];
     let lists = [
         Range::All,
@@ -175,6 +196,7 @@ async fn what_the_engine_and_people_ask_for_is_found_by_index() {
         .unwrap();
     for plan in &plans {
         assert!(!plan.contains("SCAN delivery_live") && !plan.contains("SCAN attempts"), "{plan}");
+        assert!(!plan.contains("SCAN events"), "{plan}");
         assert!(!plan.contains("SCAN deliveries") && !plan.contains("TEMP B-TREE"), "{plan}");
     }
 }
@@ -188,7 +210,8 @@ async fn a_long_history(store: &SqliteStore) {
                 "WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 99)
                      INSERT INTO routes SELECT n + 1, randomblob(16), 'consumer-' || (n / 10) FROM n;
                  WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 99999)
-                     INSERT INTO events SELECT n + 1, unhex(printf('%032X', n)), n, 'order.created', x'', NULL FROM n;
+                     INSERT INTO events (no, id, accepted_at, event_type, sealed)
+                         SELECT n + 1, unhex(printf('%032X', n)), n, 'order.created', x'' FROM n;
                  UPDATE events SET event_type = 'order.rare' WHERE no % 20000 = 7;
                  INSERT INTO deliveries SELECT id, id, no % 100 + 1 FROM events;
                  INSERT INTO attempts (delivery, number, route, state, recorded_at)

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::damage::Damage;
 use super::failure::{Failure, panicked};
 use super::log::{After, Log};
 use super::session::Session;
@@ -54,10 +55,11 @@ impl Writer {
         session: Session,
         log: Log,
         gauges: Arc<Gauges>,
+        damage: Arc<Damage>,
         held: H,
     ) -> Result<Self, StoreError> {
         let (queue, commands) = mpsc::channel();
-        let work = Work { session, log, gauges, commands, closing: false };
+        let work = Work { session, log, gauges, damage, commands, closing: false };
         let thread = thread::Builder::new()
             .name("waxseal-store-writer".to_owned())
             .spawn(move || {
@@ -137,6 +139,7 @@ struct Work {
     session: Session,
     log: Log,
     gauges: Arc<Gauges>,
+    damage: Arc<Damage>,
     commands: mpsc::Receiver<Message>,
     closing: bool,
 }
@@ -232,6 +235,7 @@ impl Work {
                 Ok(())
             }
             Err(failure) => {
+                self.damage.look_at(&failure);
                 // If even this fails, the next BEGIN fails and undoes again, until the disk answers.
                 let _ = self.session.undo();
                 Err(failure)

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use waxseal_sender::engine::Arrival;
 use waxseal_sender::model::delivery::{Attempt, DeliveryState};
 use waxseal_sender::model::token::Scope;
-use waxseal_sender::store::{Outbox, Outcome, Settled, Settlement};
+use waxseal_sender::store::{Kept, Outbox, Outcome, Settled, Settlement, Slice};
 
 use super::world::{Furniture, NOW, World};
 
@@ -260,6 +260,31 @@ async fn what_cannot_be_delivered_again_is_refused() {
     world.delete(&format!("/v1/endpoints/{acme}")).await.expect(204);
     let before = world.kept().await;
     world.act(&path).await.refused(409, "api.endpoint_gone");
+    assert_eq!(world.kept().await, before);
+}
+
+#[tokio::test]
+async fn an_event_whose_content_is_no_longer_kept_is_shown_and_not_delivered_again() {
+    let (world, _) = World::furnished().await;
+    let arrival = arrive(&world).await;
+    let (event, delivery) = (arrival.delivery.event, arrival.delivery.id);
+    settle(&world, &arrival, Outcome::Final(DeliveryState::Exhausted)).await;
+    let path = format!("/v1/events/{event}");
+    assert_eq!(world.get(&path).await.expect(200)["data_kept"], true);
+    let slice = Slice { kept: Kept::Contents, until: NOW, after: None, limit: 100 };
+    assert_eq!(world.store.prune(slice).await.unwrap().events, 1);
+
+    let shown = world.get(&path).await.expect(200);
+    assert_eq!((&shown["data_kept"], &shown["consumers"]), (&json!(false), &json!(["acme"])));
+    world.get(&format!("{path}?data=true")).await.refused(410, "api.content_not_kept");
+    let attempts = world.get(&format!("/v1/deliveries/{delivery}/attempts")).await.expect(200);
+    assert_eq!(attempts["data"][0]["response_excerpt"], "bäd gateway");
+    assert_eq!(world.get("/v1/deliveries").await.expect(200)["data"][0]["state"], "exhausted");
+    let again = format!("/v1/deliveries/{delivery}/redeliver");
+    let before = world.kept().await;
+    for body in [json!({}), json!({ "as_new": true })] {
+        world.post(&again, body).await.refused(410, "api.content_not_kept");
+    }
     assert_eq!(world.kept().await, before);
 }
 

@@ -109,6 +109,20 @@ impl Outbox for Flaky {
         self.store.cancel(endpoints, most, now).await
     }
 
+    async fn prune(&self, slice: Slice) -> Result<Removed, StoreError> {
+        self.store.prune(slice).await
+    }
+
+    async fn redate(
+        &self,
+        endpoint: EndpointId,
+        now: Timestamp,
+        after: Option<DuePosition>,
+        limit: u32,
+    ) -> Result<Redated, StoreError> {
+        self.store.redate(endpoint, now, after, limit).await
+    }
+
     async fn event(&self, id: EventId) -> Result<Option<EventSummary>, StoreError> {
         self.store.event(id).await
     }

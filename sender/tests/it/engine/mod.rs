@@ -6,6 +6,7 @@ mod breaker;
 mod cancel;
 mod changes;
 mod client_authority;
+mod clock;
 mod credentials;
 mod erasure;
 mod expiry;
