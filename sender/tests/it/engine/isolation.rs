@@ -155,6 +155,9 @@ async fn strict_order_is_kept_through_failures_a_backlog_and_a_restart() {
     // More than a lane holds, before there is an engine.
     let silent = sender.publisher(None);
     publish(&silent, 0..300).await;
+    // Each publisher counts its own ids within a millisecond.
+    let published_at = sender.parts.clock.now();
+    until(async || (sender.parts.clock.now() > published_at).then_some(())).await;
     let engine = sender.start();
     let publisher = sender.publisher(Some(&engine));
     let batch = (300..340).map(|n| publisher.publish(number(&n.to_string())));
