@@ -4,6 +4,7 @@
 //! Every value is checked when it is read, and the error names the field and what was expected.
 
 mod breaker;
+mod verification;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use waxseal_envelope::Issuer;
 use waxseal_keys::SignatureAlgorithm;
 
 pub use self::breaker::BreakerConfig;
+pub use self::verification::VerificationConfig;
 use crate::listen::ConnectionLimits;
 
 /// Everything that can be set.
@@ -46,6 +48,9 @@ pub struct Config {
     /// How deliveries are made.
     #[serde(default)]
     pub delivery: DeliveryConfig,
+    /// How endpoints are asked whether they want events.
+    #[serde(default)]
+    pub verification: VerificationConfig,
     /// Where connections may go.
     #[serde(default)]
     pub egress: EgressConfig,
@@ -178,6 +183,7 @@ impl Config {
             tls: None,
             signing: SigningConfig::default(),
             delivery: DeliveryConfig::default(),
+            verification: VerificationConfig::default(),
             egress: EgressConfig::default(),
             log: LogConfig::default(),
         }
@@ -218,6 +224,7 @@ impl Config {
             ));
         }
         self.delivery.breaker.check()?;
+        self.verification.check()?;
         let counts = [
             ("max_connections", self.max_connections),
             ("delivery.max_in_flight", self.delivery.max_in_flight),
@@ -380,6 +387,8 @@ mod tests {
             ("[delivery.breaker]\nfailures = 0", "delivery.breaker.failures", "from 1 on"),
             ("[delivery.breaker]\nfirst_pause = \"1h\"", "delivery.breaker.longest_pause", "at least"),
             ("[delivery.breaker]\ndisable_after = \"soon\"", "soon", "expected one such as"),
+            ("[verification]\npauses = [\"1s\"]", "verification.pauses", "at least"),
+            ("[verification]\nhost_an_hour = 0", "verification.host_an_hour", "1 to 10000"),
             ("[egress]\nallow = [\"10.0.0.0/99\"]", "allow", "invalid"),
             ("[tls]\ncert = \"a.pem\"", "tls", "key"),
         ] {

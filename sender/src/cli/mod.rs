@@ -26,6 +26,7 @@ pub mod retry;
 pub mod serve;
 mod test;
 pub mod trust;
+mod verify;
 
 use clap::{Parser, Subcommand};
 

@@ -13,3 +13,4 @@ mod rotation;
 mod startup;
 mod support;
 mod tls;
+mod verification;

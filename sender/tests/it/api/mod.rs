@@ -15,4 +15,5 @@ mod recover;
 mod refusals;
 mod retry;
 mod tokens;
+mod verification;
 mod world;

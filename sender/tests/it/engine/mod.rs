@@ -13,6 +13,7 @@ mod recover;
 mod retry;
 mod support;
 mod trouble;
+mod verification;
 
 use std::sync::Arc;
 use std::time::Duration;
