@@ -10,16 +10,18 @@ use super::item::{Edit, Item};
 use super::{ChangeError, Directory};
 use crate::id::EndpointId;
 use crate::model::encryption_keys::EncryptionKeySet;
-use crate::model::endpoint::Endpoint;
+use crate::model::endpoint::{Endpoint, Protection};
 use crate::model::verification::{Challenge, Standing, Verification};
 
 impl Directory {
     /// How an endpoint stands: proven, trusted, or neither.
     pub fn standing(&self, endpoint: &Endpoint, now: Timestamp) -> Standing {
-        // Keys matter to a proof alone, and most endpoints are looked at before every delivery.
-        let keys = match endpoint.verification {
-            Verification::Trusted { .. } => None,
-            Verification::Proven { .. } | Verification::Awaited { .. } => self.key_set_for(endpoint),
+        // It is asked before every delivery: keys are looked for only where they matter.
+        let keys = match (&endpoint.verification, endpoint.protection) {
+            (Verification::Trusted { .. }, _) | (_, Protection::Signed) => None,
+            (Verification::Proven { .. } | Verification::Awaited { .. }, Protection::Sealed) => {
+                self.key_set_for(endpoint)
+            }
         };
         endpoint.verification.standing(endpoint, keys.as_deref(), now)
     }

@@ -17,7 +17,6 @@ use crate::credentials::Shown;
 use crate::engine::hold::Hold;
 use crate::engine::post::{Answer, PostError};
 use crate::engine::seal::{Prepared, Purpose, Unsealed, prepare, token_id};
-use crate::engine::verdict::{Acceptance, Reason};
 use crate::id::{EndpointId, EventId};
 use crate::model::endpoint::Endpoint;
 use crate::model::verification::{Binding, Challenge};
@@ -39,32 +38,34 @@ pub(super) enum Asked {
 impl Verifier {
     /// Asks an endpoint, if it is to be asked now.
     pub(super) async fn ask(&self, id: EndpointId) -> Asked {
+        self.try_to_ask(id).await.unwrap_or_else(|asked| asked)
+    }
+
+    async fn try_to_ask(&self, id: EndpointId) -> Result<Asked, Asked> {
         let parts = &self.shared.parts;
-        let prepared = match prepare(&self.shared, id, Purpose::Verification).await {
-            Ok(prepared) => prepared,
-            Err(Unsealed::Held(hold)) => return self.later(hold.code()),
-            Err(Unsealed::EndpointGone | Unsealed::Cancelled | Unsealed::Refused(_)) => return Asked::Noted,
-        };
+        let mut prepared = self.prepare(id).await?;
+        self.take_turn(&prepared.endpoint)?;
+        if self.was_asked_in_vain(&prepared.endpoint) {
+            self.try_others(&prepared).await;
+            let turn_of = Arc::clone(&prepared.endpoint);
+            prepared = self.prepare(id).await?;
+            if prepared.endpoint.url != turn_of.url {
+                return Err(Asked::Noted); // it was another host's turn
+            }
+        }
         let (endpoint, now) = (Arc::clone(&prepared.endpoint), parts.clock.now());
-        if self.due_at(&endpoint).is_none_or(|due_at| due_at > now) {
-            return Asked::Noted;
-        }
-        let turn = lock(&self.hosts).reserve(&endpoint.url, &endpoint.consumer, now);
-        if let Err(at) = turn {
-            return Asked::Later { at, because: HOST_LIMIT };
-        }
         let state = State::generate();
         let Some(token) = self.seal(&prepared, &state, now) else {
-            return self.later(Hold::SealFailed.code());
+            return Err(self.later(Hold::SealFailed.code()));
         };
         let challenge = self.challenge(&prepared, &state, now);
         let attempt = challenge.attempts_made;
         match parts.directory.note_challenge(&endpoint, challenge).await {
             Ok(true) => {}
-            Ok(false) => return Asked::Noted,
+            Ok(false) => return Err(Asked::Noted),
             Err(error) => {
                 tracing::warn!(endpoint = %id, code = error.code(), "a challenge cannot be noted");
-                return self.later(error.code());
+                return Err(self.later(error.code()));
             }
         }
         self.shared.with(|schedule, now| schedule.charge(id, now));
@@ -76,10 +77,29 @@ impl Verifier {
         let result = if proven { "proven" } else { "not_confirmed" };
         metrics::counter!("waxseal_verifications_total", "result" => result).increment(1);
         tracing::info!(endpoint = %id, consumer = %endpoint.consumer, attempt, result, "an endpoint was asked whether it wants events");
-        if !proven {
-            self.prepare_next(&prepared, &report).await;
+        Ok(Asked::Noted)
+    }
+
+    /// What the question is made of and posted with, if the endpoint is to be asked now and nothing is missing.
+    async fn prepare(&self, id: EndpointId) -> Result<Prepared, Asked> {
+        let prepared = match prepare(&self.shared, id, Purpose::Verification).await {
+            Ok(prepared) => prepared,
+            Err(Unsealed::Held(hold)) => return Err(self.later(hold.code())),
+            Err(Unsealed::EndpointGone | Unsealed::Cancelled | Unsealed::Refused(_)) => {
+                return Err(Asked::Noted);
+            }
+        };
+        match self.due_at(&prepared.endpoint) {
+            Some(due_at) if due_at <= self.shared.parts.clock.now() => Ok(prepared),
+            Some(_) | None => Err(Asked::Noted),
         }
-        Asked::Noted
+    }
+
+    fn take_turn(&self, endpoint: &Endpoint) -> Result<(), Asked> {
+        let now = self.shared.parts.clock.now();
+        lock(&self.hosts)
+            .reserve(&endpoint.url, &endpoint.consumer, now)
+            .map_err(|at| Asked::Later { at, because: HOST_LIMIT })
     }
 
     fn later(&self, because: &'static str) -> Asked {
@@ -144,19 +164,21 @@ impl Verifier {
         })
     }
 
-    /// What a delivery would be made again with at once is used by the next attempt: the consumer's other key, another
-    /// token of its authorization server.
-    async fn prepare_next(&self, prepared: &Prepared, report: &Result<Answer, PostError>) {
+    fn was_asked_in_vain(&self, endpoint: &Endpoint) -> bool {
+        let keys = self.shared.parts.directory.key_set_for(endpoint);
+        endpoint.verification.challenge(endpoint, keys.as_deref()).is_some()
+    }
+
+    /// Sees to it that a further attempt is made with the consumer's other key, or another token of its authorization
+    /// server, where there is one. Whatever was answered, and not when: the consumer can see its own servers asked.
+    async fn try_others(&self, prepared: &Prepared) {
+        let Prepared { endpoint, recipient, shown, .. } = prepared;
         let parts = &self.shared.parts;
-        let Some(reason) = Reason::of(report, Acceptance::Exactly202) else { return };
-        match (&prepared.recipient, prepared.shown.as_deref()) {
-            (Some(key), _) if reason.asks_for_other_key() => {
-                parts.consumer_keys.refresh_after_invalid_key(&prepared.endpoint, key.kid()).await;
-            }
-            (_, Some(shown)) if reason.asks_for_other_credentials() => {
-                parts.credentials.renew_after_refusal(&prepared.endpoint, shown).await;
-            }
-            _ => {}
+        if let Some(key) = recipient {
+            parts.consumer_keys.refresh_after_invalid_key(endpoint, key.kid()).await;
+        }
+        if let Some(shown) = shown {
+            parts.credentials.renew_after_refusal(endpoint, shown).await;
         }
     }
 }

@@ -16,8 +16,9 @@ use tokio::time::timeout;
 use waxseal_keys::{Clock, DecryptionKey, EncryptionKeyType, ManualClock, generate_decryption_key};
 use waxseal_sender::engine::hold::Hold;
 use waxseal_sender::engine::verification::{HostLimits, VerificationPolicy};
-use waxseal_sender::id::EndpointId;
+use waxseal_sender::id::{ConsumerId, EndpointId};
 use waxseal_sender::model::delivery::DeliveryState;
+use waxseal_sender::model::encryption_keys::{EncryptionKeySet, KeyOwner, KeySource, KnownKey};
 use waxseal_sender::model::endpoint::{Endpoint, Protection};
 use waxseal_sender::model::verification::{Standing, Verification};
 
@@ -235,6 +236,30 @@ async fn sealing_proves_that_the_consumer_holds_the_key() {
         sender.open(&delivered.body, "acme", Some(&next)).event.id.as_str(),
         published.event.to_string()
     );
+}
+
+#[tokio::test]
+async fn a_further_attempt_tries_the_other_key_whatever_was_answered() {
+    let (sender, mut server) = (sender().await, Server::start().await);
+    let id = sender.unverified("acme", &server.url, Protection::Sealed).await;
+    let keys = [(); 2].map(|()| generate_decryption_key(EncryptionKeyType::P256).unwrap());
+    let known = keys.iter().map(|key| KnownKey {
+        thumbprint: key.public_jwk().thumbprint().as_str().to_owned(),
+        jwk: key.public_jwk().to_json(),
+        first_seen: noon(),
+        admitted_at: Some(noon()),
+    });
+    let owner = KeyOwner::Consumer(ConsumerId::parse("acme").unwrap());
+    let set = EncryptionKeySet { owner, source: KeySource::Pinned, keys: known.collect() };
+    sender.parts.directory.put_key_set(set).await.unwrap();
+    let _engine = sender.start();
+    let asked = server.next().await;
+    asked.state(&sender, Some(&keys[0]));
+    asked.answer(StatusCode::NOT_FOUND);
+    let asked = server.next().await;
+    let state = asked.state(&sender, Some(&keys[1]));
+    asked.echo(&state);
+    sender.until_standing(id, Standing::Proven).await;
 }
 
 #[tokio::test]
