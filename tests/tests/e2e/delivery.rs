@@ -203,7 +203,10 @@ fn jti(token: &[u8]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recovery_survives_kills_and_delivers_each_event_again_once_oldest_first() {
-    let folder = SenderFolder::init("[delivery]\nmax_in_flight_per_endpoint = 1\nretry = []\n", None);
+    // Whether 120 failures trip the breaker depends on how fast they follow each other.
+    let patient =
+        "[delivery]\nmax_in_flight_per_endpoint = 1\nretry = []\n[delivery.breaker]\nfailures = 1000\n";
+    let folder = SenderFolder::init(patient, None);
     let mut sender = folder.start().await;
     let mut sink = Sink::start().await;
     sink.answer(500);
