@@ -96,7 +96,7 @@ pub(super) fn show(api: &Api, endpoint: &Endpoint) -> Value {
             let challenge = endpoint.verification.challenge(endpoint, keys.as_deref());
             let missed = challenge.is_some_and(|challenge| challenge.has_missed(now));
             let waits_for = api.engine.verification_waits_for(endpoint.id);
-            let code = waits_for.or(missed.then_some(NOT_CONFIRMED));
+            let code = waits_for.or_else(|| missed.then_some(NOT_CONFIRMED));
             ("pending", code, challenge.map(|challenge| show::moment(challenge.ends_at)))
         }
     };
