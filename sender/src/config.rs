@@ -5,6 +5,7 @@
 
 mod breaker;
 mod signing;
+mod verification;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use waxseal_envelope::Issuer;
 
 pub use self::breaker::BreakerConfig;
 pub use self::signing::{SigningConfig, parse_signature_algorithm};
+pub use self::verification::VerificationConfig;
 use crate::listen::ConnectionLimits;
 
 use crate::upkeep::Retention;
@@ -53,6 +55,9 @@ pub struct Config {
     /// How deliveries are made.
     #[serde(default)]
     pub delivery: DeliveryConfig,
+    /// How endpoints are asked whether they want events.
+    #[serde(default)]
+    pub verification: VerificationConfig,
     /// Where connections may go.
     #[serde(default)]
     pub egress: EgressConfig,
@@ -168,6 +173,7 @@ impl Config {
             tls: None,
             signing: SigningConfig::default(),
             delivery: DeliveryConfig::default(),
+            verification: VerificationConfig::default(),
             egress: EgressConfig::default(),
             retention: Retention::default(),
             log: LogConfig::default(),
@@ -207,6 +213,7 @@ impl Config {
         self.signing.check()?;
         self.delivery.breaker.check()?;
         self.retention.check()?;
+        self.verification.check()?;
         let counts = [
             ("max_connections", self.max_connections),
             ("delivery.max_in_flight", self.delivery.max_in_flight),
@@ -356,6 +363,8 @@ mod tests {
             ("[delivery.breaker]\nfailures = 0", "delivery.breaker.failures", "from 1 on"),
             ("[delivery.breaker]\nfirst_pause = \"1h\"", "delivery.breaker.longest_pause", "at least"),
             ("[delivery.breaker]\ndisable_after = \"soon\"", "soon", "expected one such as"),
+            ("[verification]\npauses = [\"1s\"]", "verification.pauses", "at least"),
+            ("[verification]\nhost_an_hour = 0", "verification.host_an_hour", "1 to 10000"),
             ("[egress]\nallow = [\"10.0.0.0/99\"]", "allow", "invalid"),
             ("[retention]\npayloads = \"long\"", "long", "or \"forever\""),
             ("[retention]\nattempts = \"7d\"", "retention.attempts", "at least retention.payloads"),

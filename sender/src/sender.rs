@@ -117,6 +117,7 @@ impl Settings {
         engine.limits.per_endpoint = config.delivery.max_in_flight_per_endpoint;
         engine.retry.schedule.clone_from(&config.delivery.retry);
         engine.breaker = config.delivery.breaker.policy();
+        engine.verification = config.verification.policy();
         Ok(Self {
             issuer: config.issuer.clone(),
             algorithm: config.signing.algorithm,

@@ -143,8 +143,7 @@ async fn set_up(api: &Api, healthy: &Arc<Healthy>, neighbours: &[Neighbour]) {
     for (consumer, url, endpoints) in neighbours.iter().chain(&[("healthy", healthy, 1)]) {
         api.post("/v1/consumers", json!({ "id": consumer })).await;
         for _ in 0..*endpoints {
-            let endpoint =
-                json!({ "consumer": consumer, "url": url, "event_types": [TYPE], "protection": "signed" });
+            let endpoint = json!({ "consumer": consumer, "url": url, "event_types": [TYPE], "protection": "signed", "trusted": true });
             api.post("/v1/endpoints", endpoint).await;
         }
     }

@@ -45,8 +45,11 @@ impl SenderFolder {
         assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
         let token =
             stdout.split("WAXSEAL_TOKEN=").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+        // All consumers of a test are one host.
+        let hosts =
+            if extra.contains("[verification]") { "" } else { "[verification]\nhost_apart = \"1ms\"" };
         let mut config = format!(
-            "issuer = \"{origin}\"\nlisten = \"127.0.0.1:{port}\"\n{extra}\n[egress]\nallow = [\"127.0.0.0/8\"]\nallow_http = true\n"
+            "issuer = \"{origin}\"\nlisten = \"127.0.0.1:{port}\"\n{extra}\n{hosts}\n[egress]\nallow = [\"127.0.0.0/8\"]\nallow_http = true\n"
         );
         if let Some(pki) = tls {
             let server = pki.server();

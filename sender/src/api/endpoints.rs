@@ -17,12 +17,15 @@ use super::input::{Fields, Refused, Wrong};
 use super::pace::PaceChange;
 use super::problem::Problem;
 use super::request::{Input, Name, NoInput, NoQuery, Query};
+use super::verification::{self, Trust};
 use super::{Api, Caller, read, retry, show};
 use crate::engine::condition::Condition;
+use crate::engine::hold::Hold;
 use crate::id::{ConsumerId, EndpointId};
 use crate::model::encryption_keys::KeyOwner;
 use crate::model::endpoint::{Endpoint, EndpointStatus, PauseReason, Subscription};
 use crate::model::token::Scope;
+use crate::model::verification::Verification;
 use crate::store::cancel_all;
 
 pub(super) async fn create(
@@ -35,8 +38,10 @@ pub(super) async fn create(
         // Whoever may not change protection or keys must not go around them with an endpoint more.
         caller.require(Scope::ConsumerKeys)?;
     }
+    Trust::permitted(&caller, &fields)?;
     let sensitive = endpoint_auth::sensitive(&fields);
     let now = api.clock.now();
+    let trust = Trust::read(&caller, &mut fields, now);
     let consumer = consumer(&caller, &mut fields);
     let url = fields.required("url", |value| read::target_url(value, &api.egress));
     let event_types = subscription(&mut fields);
@@ -68,7 +73,9 @@ pub(super) async fn create(
         created_at: now,
         authentication: None,
         server_authentication: None,
+        verification: Verification::UNASKED,
     };
+    trust?.apply(&mut endpoint);
     proofs.apply(&mut endpoint)?;
     let owner = KeyOwner::Endpoint(endpoint.consumer.clone(), endpoint.id);
     let keys = keys?.map(|keys| keys.into_set(owner.clone(), None));
@@ -78,7 +85,7 @@ pub(super) async fn create(
         encryption_keys::look_up(&api, owner);
     }
     endpoint_auth::record(&caller, &created, &sensitive);
-    Ok((StatusCode::CREATED, Json(show::endpoint(&created, None, &Condition::default()))).into_response())
+    Ok((StatusCode::CREATED, Json(show_with(&api, &created, None, &Condition::default()))).into_response())
 }
 
 pub(super) async fn list(
@@ -97,7 +104,8 @@ pub(super) async fn list(
     let next = show::cut(&mut found, limit, |endpoint| endpoint.id);
     let holds: HashMap<_, _> = api.engine.holds().into_iter().collect();
     let data = found.iter().map(|endpoint| {
-        show::endpoint(endpoint, holds.get(&endpoint.id).copied(), &api.engine.condition(endpoint.id))
+        let hold = holds.get(&endpoint.id).copied();
+        show_with(&api, endpoint, hold, &api.engine.condition(endpoint.id))
     });
     Ok(Json(show::page(data.collect(), next)))
 }
@@ -123,7 +131,9 @@ pub(super) async fn update(
     if named || endpoint_auth::concerned(&fields) {
         caller.require(Scope::ConsumerKeys)?;
     }
+    Trust::permitted(&caller, &fields)?;
     let sensitive = endpoint_auth::sensitive(&fields);
+    let trust = Trust::read(&caller, &mut fields, api.clock.now());
     let url = fields.unclearable("url", |value| read::target_url(value, &api.egress));
     let event_types = subscription(&mut fields);
     let protection = fields.unclearable("protection", read::protection);
@@ -133,7 +143,7 @@ pub(super) async fn update(
     let proofs = Proofs::read(&mut fields, &api.egress, api.clock.now());
     let retry = retry::change(&mut fields);
     fields.finish()?;
-    let (pace, proofs) = (pace?, proofs?.permitted(&caller)?);
+    let (pace, proofs, trust) = (pace?, proofs?.permitted(&caller)?, trust?);
     let (url, event_types, protection) = (url?, event_types?, protection?);
     let (audience, description, retry) = (audience?, description?, retry?);
     let edit = |endpoint: &mut Endpoint| {
@@ -141,7 +151,10 @@ pub(super) async fn update(
             endpoint.move_to(url);
         }
         endpoint.event_types = event_types.unwrap_or_else(|| endpoint.event_types.clone());
-        endpoint.protection = protection.unwrap_or(endpoint.protection);
+        if let Some(protection) = protection {
+            endpoint.protect_as(protection);
+        }
+        trust.apply(endpoint);
         if let Some(audience) = audience {
             endpoint.audience = audience;
         }
@@ -240,9 +253,15 @@ pub(super) fn visible(api: &Api, caller: &Caller, id: &str) -> Result<Arc<Endpoi
     found.ok_or_else(|| Problem::not_found("endpoint"))
 }
 
-fn shown(api: &Api, endpoint: &Endpoint) -> Value {
+pub(super) fn shown(api: &Api, endpoint: &Endpoint) -> Value {
     let hold = api.engine.holds().into_iter().find(|(id, _)| *id == endpoint.id);
-    show::endpoint(endpoint, hold.map(|(_, hold)| hold), &api.engine.condition(endpoint.id))
+    show_with(api, endpoint, hold.map(|(_, hold)| hold), &api.engine.condition(endpoint.id))
+}
+
+fn show_with(api: &Api, endpoint: &Endpoint, hold: Option<Hold>, condition: &Condition) -> Value {
+    let mut shown = show::endpoint(endpoint, hold, condition);
+    shown["verification"] = verification::show(api, endpoint);
+    shown
 }
 
 /// Whose endpoint it is to be. A bound token need not say it, and learns nothing about others by saying another.

@@ -32,6 +32,7 @@ mod search;
 mod show;
 mod signing_keys;
 mod tokens;
+mod verification;
 
 use std::fmt;
 use std::ops::Deref;
@@ -71,6 +72,9 @@ pub trait Holds: fmt::Debug + Send + Sync {
 
     /// How an endpoint does.
     fn condition(&self, endpoint: EndpointId) -> Condition;
+
+    /// What an endpoint waits for before it can be asked whether it wants events, if it does.
+    fn verification_waits_for(&self, endpoint: EndpointId) -> Option<&'static str>;
 }
 
 impl Holds for EngineHandle {
@@ -80,6 +84,10 @@ impl Holds for EngineHandle {
 
     fn condition(&self, endpoint: EndpointId) -> Condition {
         Self::condition(self, endpoint)
+    }
+
+    fn verification_waits_for(&self, endpoint: EndpointId) -> Option<&'static str> {
+        Self::verification_waits_for(self, endpoint)
     }
 }
 
@@ -160,6 +168,7 @@ fn configuration() -> Router<Api> {
         .route("/v1/endpoints/{id}", get(endpoints::get).patch(endpoints::update).delete(endpoints::delete))
         .route("/v1/endpoints/{id}/pause", post(endpoints::pause))
         .route("/v1/endpoints/{id}/resume", post(endpoints::resume))
+        .route("/v1/endpoints/{id}/verify", post(verification::verify))
         .merge(encryption_key_routes::<OfEndpoint>("/v1/endpoints/{id}/encryption-keys"))
 }
 

@@ -20,6 +20,10 @@ pub(super) fn text(value: &Value) -> Result<&str, Wrong> {
     value.as_str().ok_or_else(|| found("a string", value))
 }
 
+pub(super) fn boolean(value: &Value) -> Result<bool, Wrong> {
+    value.as_bool().ok_or_else(|| found("a boolean", value))
+}
+
 /// Free text for people.
 pub(super) fn description(value: &Value) -> Result<String, Wrong> {
     let text = text(value)?;

@@ -51,6 +51,9 @@ pub enum EndpointCommand {
         /// A file with its own public encryption keys (a JWK or a JWK Set)
         #[arg(long, value_name = "FILE")]
         keys: Option<String>,
+        /// Deliver without asking it first whether it wants events; only for operators, and on record
+        #[arg(long)]
+        trusted: bool,
         /// What is shown to its server, and what that must prove
         #[command(flatten)]
         auth: Box<AuthArgs>,
@@ -85,6 +88,9 @@ pub enum EndpointCommand {
         /// Free text for people
         #[arg(long)]
         description: Option<String>,
+        /// Whether it gets events without proving that it wants them; only for operators, and on record
+        #[arg(long)]
+        trusted: Option<bool>,
         /// What is shown to its server, and what that must prove
         #[command(flatten)]
         auth: Box<AuthArgs>,
@@ -124,6 +130,17 @@ pub enum EndpointCommand {
         /// Its id
         id: String,
         /// How long to wait for the first attempt
+        #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
+        wait: Duration,
+    },
+    /// Ask it whether it wants events and wait for what comes of it; the status is 0 only if it gets them
+    #[command(
+        after_help = "It is asked when it is created and when its URL, protection or keys change; this asks once more.\nThe receiver crate and `waxseal listen` answer by themselves."
+    )]
+    Verify {
+        /// Its id
+        id: String,
+        /// How long to wait
         #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
         wait: Duration,
     },
@@ -195,6 +212,7 @@ impl EndpointCommand {
                 pace,
                 retry,
                 keys,
+                trusted,
                 auth,
             } => {
                 let mut body = json!({
@@ -202,6 +220,7 @@ impl EndpointCommand {
                 });
                 set(&mut body, "audience", audience);
                 set(&mut body, "description", description);
+                set(&mut body, "trusted", trusted.then_some(true));
                 pace.put_into(&mut body)?;
                 set(&mut body, "retry", retry.member());
                 if let Some(file) = keys {
@@ -217,12 +236,13 @@ impl EndpointCommand {
                 output.list(&api.get(&["endpoints"], &query).await?, &columns)
             }
             Self::Show { id } => output.item(&api.get(&["endpoints", &id], &[]).await?),
-            Self::Update { id, to, types, protection, description, pace, retry, auth, clear } => {
+            Self::Update { id, to, types, protection, description, trusted, pace, retry, auth, clear } => {
                 let mut body = Value::Object(Map::new());
                 set(&mut body, "url", to);
                 set(&mut body, "event_types", types);
                 set(&mut body, "protection", protection.map(ProtectionArg::name));
                 set(&mut body, "description", description);
+                set(&mut body, "trusted", trusted);
                 pace.put_into(&mut body)?;
                 clear.add_to(&mut body);
                 auth.add_to(&mut body)?;
@@ -233,6 +253,7 @@ impl EndpointCommand {
             Self::Resume { id } => output.item(&api.post(&["endpoints", &id, "resume"], None).await?),
             Self::Recover { id, what } => what.run(&api, output, &id).await,
             Self::Test { id, wait } => super::test::run(&api, output, &id, wait).await,
+            Self::Verify { id, wait } => super::verify::run(&api, output, &id, wait).await,
             Self::Cancel { id, types, since, until } => {
                 let answer = cancel_all(&api, &id, types, since, until).await?;
                 output.item(&answer)

@@ -34,6 +34,7 @@ pub mod serve;
 pub mod stored;
 mod test;
 pub mod trust;
+mod verify;
 
 use clap::{Parser, Subcommand};
 

@@ -14,6 +14,7 @@ mod pause;
 mod read;
 mod recovery;
 mod state;
+mod verification;
 
 use std::sync::{Arc, PoisonError, RwLock};
 

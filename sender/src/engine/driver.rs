@@ -12,7 +12,7 @@ use waxseal_keys::Timestamp;
 
 use super::claim::{Arrival, Read};
 use super::expire;
-use super::seal::{self, Unsealed};
+use super::seal::{self, Purpose, Unsealed};
 use super::set_back::{self, SetBack};
 use super::shared::{Phase, Shared, insist};
 use super::slots::Slots;
@@ -76,7 +76,7 @@ pub(super) async fn drive(shared: Arc<Shared>, mut news: News) {
 /// Looks at an endpoint: releases it, parks it, or cancels what is left if it is gone.
 pub(super) async fn look(shared: Arc<Shared>, endpoint: EndpointId) {
     let epoch = shared.with(|schedule, _| schedule.epoch());
-    match seal::prepare(&shared, endpoint).await {
+    match seal::prepare(&shared, endpoint, Purpose::Delivery).await {
         Ok(_) => shared.with(|schedule, now| schedule.release(endpoint, now)),
         Err(Unsealed::Held(hold)) => shared.with(|schedule, now| {
             if schedule.epoch() == epoch {

@@ -11,6 +11,8 @@ use std::fmt;
 pub enum Hold {
     /// The endpoint is paused.
     EndpointPaused,
+    /// The endpoint has not proved that its owner wants events, and nobody trusts it.
+    EndpointUnverified,
     /// No signing key is active: the last one was revoked and no standby is ready.
     NoSigningKey,
     /// The endpoint requires sealing, and nobody has given encryption keys for it.
@@ -42,6 +44,7 @@ impl Hold {
     pub fn code(self) -> &'static str {
         match self {
             Self::EndpointPaused => "hold.endpoint_paused",
+            Self::EndpointUnverified => "hold.endpoint_unverified",
             Self::NoSigningKey => "hold.no_signing_key",
             Self::NoKeySet => "hold.no_key_set",
             Self::NoUsableKey => "hold.no_usable_key",
@@ -62,6 +65,10 @@ impl fmt::Display for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::EndpointPaused => "The endpoint is paused; its deliveries wait until it is resumed.",
+            Self::EndpointUnverified => {
+                "The endpoint has not proved that its owner wants events. Its deliveries wait until it answers the \
+                 verification event, or an operator trusts it."
+            }
             Self::NoSigningKey => {
                 "There is no active signing key: it was revoked before its successor was ready. \
                  Deliveries go on when the published standby has been visible for long enough."

@@ -32,6 +32,7 @@ mod settle;
 mod shared;
 mod slots;
 pub mod verdict;
+pub mod verification;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +48,7 @@ use self::hold::Hold;
 pub use self::limits::Limits;
 use self::shared::{Phase, Shared};
 use self::verdict::RetryPolicy;
+use self::verification::{VerificationPolicy, Verifier};
 use crate::consumer_keys::ConsumerKeys;
 use crate::credentials::Credentials;
 use crate::data_keys::DataKeys;
@@ -94,6 +96,8 @@ pub struct EnginePolicy {
     pub retry: RetryPolicy,
     /// When an endpoint is left alone, and when it is given up.
     pub breaker: BreakerPolicy,
+    /// How endpoints are asked whether they want events.
+    pub verification: VerificationPolicy,
     /// How often the store is searched for what nobody announced.
     pub discover_every: Duration,
     /// How long a stop waits for what is in flight.
@@ -120,6 +124,7 @@ pub struct EngineStats {
 #[derive(Clone, Debug)]
 pub struct EngineHandle {
     shared: Arc<Shared>,
+    verifier: Arc<Verifier>,
 }
 
 impl Engine {
@@ -131,8 +136,10 @@ impl Engine {
         let shared = Arc::new(Shared::new(parts, tokio::runtime::Handle::current()));
         // Subscribed before anything is read, so that no change falls in between.
         let news = driver::News::subscribe(&shared);
+        let verifier = Arc::new(Verifier::new(Arc::clone(&shared)));
+        tokio::spawn(Arc::clone(&verifier).run(shared.parts.directory.subscribe()));
         tokio::spawn(driver::drive(Arc::clone(&shared), news));
-        EngineHandle { shared }
+        EngineHandle { shared, verifier }
     }
 }
 
@@ -172,6 +179,7 @@ impl EngineHandle {
         self.shared.with(|schedule, _| schedule.new_epoch());
         self.shared.look(endpoint);
         self.shared.ring();
+        self.verifier.wake(endpoint);
     }
 
     /// Which endpoints are held, and why.
@@ -183,6 +191,11 @@ impl EngineHandle {
     /// How an endpoint does.
     pub fn condition(&self, endpoint: EndpointId) -> Condition {
         self.shared.with(|schedule, now| schedule.condition(endpoint, now))
+    }
+
+    /// What an endpoint waits for before it can be asked whether it wants events, if it does.
+    pub fn verification_waits_for(&self, endpoint: EndpointId) -> Option<&'static str> {
+        self.verifier.waits_for(endpoint)
     }
 
     /// How much is at hand.
@@ -210,6 +223,7 @@ impl Default for EnginePolicy {
             limits: Limits::default(),
             retry: RetryPolicy::default(),
             breaker: BreakerPolicy::default(),
+            verification: VerificationPolicy::default(),
             discover_every: Duration::from_secs(30),
             stop_within: Duration::from_secs(10),
         }

@@ -33,6 +33,17 @@ pub struct Answer {
     pub date: Option<Timestamp>,
     /// The beginning of its body.
     pub excerpt: Vec<u8>,
+    /// Whether that is all of it.
+    pub body: BodyEnd,
+}
+
+/// How much of an answer's body is known.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BodyEnd {
+    /// All of it is in the excerpt.
+    Whole,
+    /// There was more, or it broke off.
+    Cut,
 }
 
 /// `Retry-After` in either of its forms (RFC 9110 §10.2.3).
@@ -118,7 +129,7 @@ impl Egress {
 impl Answer {
     /// An answer of which nothing but the status is known.
     pub fn of_status(status: u16) -> Self {
-        Self { status, err: None, retry_after: None, date: None, excerpt: Vec::new() }
+        Self { status, err: None, retry_after: None, date: None, excerpt: Vec::new(), body: BodyEnd::Whole }
     }
 
     /// By how many seconds the receiver's clock is ahead of ours (behind: less than nothing), if that is far enough to
@@ -144,8 +155,8 @@ impl Answer {
         }
         let is_json = header(&response, CONTENT_TYPE).is_some_and(is_json);
         let reading = tokio::time::timeout(BODY_TIME, read_body(&mut response, &mut answer.excerpt));
-        let end = reading.await.unwrap_or(BodyEnd::Cut);
-        if end == BodyEnd::Whole && is_json && answer.status == 400 {
+        answer.body = reading.await.unwrap_or(BodyEnd::Cut);
+        if answer.body == BodyEnd::Whole && is_json && answer.status == 400 {
             answer.err = err_member(&answer.excerpt);
         }
         answer
@@ -203,14 +214,6 @@ fn cause<'a, E: std::error::Error + 'static>(error: &'a (dyn std::error::Error +
         };
     }
     None
-}
-
-#[derive(Debug, Eq, PartialEq)]
-enum BodyEnd {
-    /// All of it is in the excerpt.
-    Whole,
-    /// There was more.
-    Cut,
 }
 
 /// Keeps the beginning of a body and reads on to its end, if that is near.

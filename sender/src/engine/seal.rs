@@ -16,6 +16,7 @@ use crate::credentials::Shown;
 use crate::id::{ConsumerId, EndpointId, EventId};
 use crate::model::endpoint::{Endpoint, Protection};
 use crate::model::event::PublishedEvent;
+use crate::model::verification::Standing;
 use crate::publish::read_payload;
 use crate::store::{StoreError, StoredPayload};
 
@@ -32,11 +33,20 @@ pub(super) struct Sealed {
 /// An endpoint that can be posted to, the keys for it, and what it is shown.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    endpoint: Arc<Endpoint>,
-    audience: Audience,
-    signer: SigningKey,
-    recipient: Option<Arc<EncryptionKey>>,
-    shown: Option<Box<Shown>>,
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) audience: Audience,
+    pub(super) signer: SigningKey,
+    pub(super) recipient: Option<Arc<EncryptionKey>>,
+    pub(super) shown: Option<Box<Shown>>,
+}
+
+/// What an endpoint is to be posted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Purpose {
+    /// Somebody's event: it must have proved that its owner wants it.
+    Delivery,
+    /// The question whether it does.
+    Verification,
 }
 
 /// Why there is no token.
@@ -60,7 +70,7 @@ pub(super) async fn seal(shared: &Shared, claim: &mut Claim) -> Result<Sealed, U
         None => Arc::clone(claim.payload.insert(payload(shared, &claim.delivery).await?)),
     };
     let Prepared { endpoint, audience, signer, recipient, shown } =
-        prepare(shared, claim.delivery.endpoint).await?;
+        prepare(shared, claim.delivery.endpoint, Purpose::Delivery).await?;
     let event = Event {
         issuer: shared.parts.issuer.clone(),
         audience,
@@ -77,7 +87,7 @@ pub(super) async fn seal(shared: &Shared, claim: &mut Claim) -> Result<Sealed, U
     Ok(Sealed { endpoint, token, signing_kid: signer.kid().to_owned(), encryption_kid, shown })
 }
 
-fn token_id(id: EventId) -> TokenId {
+pub(super) fn token_id(id: EventId) -> TokenId {
     TokenId::parse(&id.to_string()).expect("an event id is a word of 36 characters")
 }
 
@@ -85,7 +95,7 @@ fn token_id(id: EventId) -> TokenId {
 ///
 /// Guarantees that nothing of it is older than the last wait: what changes while a key set or an OAuth token is fetched
 /// is looked at again, and a signing key that was revoked meanwhile does not sign.
-pub(super) async fn prepare(shared: &Shared, id: EndpointId) -> Result<Prepared, Unsealed> {
+pub(super) async fn prepare(shared: &Shared, id: EndpointId, purpose: Purpose) -> Result<Prepared, Unsealed> {
     let directory = &shared.parts.directory;
     let mut endpoint = directory.endpoint(id).ok_or(Unsealed::EndpointGone)?;
     loop {
@@ -98,6 +108,10 @@ pub(super) async fn prepare(shared: &Shared, id: EndpointId) -> Result<Prepared,
                 Some(shared.parts.consumer_keys.key_for(&endpoint).await.map_err(Unsealed::Held)?)
             }
         };
+        // After the keys: whoever has given none sees that this comes first.
+        if purpose == Purpose::Delivery && !is_verified(shared, &endpoint) {
+            return Err(Unsealed::Held(Hold::EndpointUnverified));
+        }
         let shown = shared.parts.credentials.shown_to(&endpoint).await.map_err(Unsealed::Held)?;
         let now = directory.endpoint(id).ok_or(Unsealed::EndpointGone)?;
         if Arc::ptr_eq(&now, &endpoint) {
@@ -106,6 +120,12 @@ pub(super) async fn prepare(shared: &Shared, id: EndpointId) -> Result<Prepared,
         }
         endpoint = now;
     }
+}
+
+/// What was proved with other keys than those that are used now was not proved.
+fn is_verified(shared: &Shared, endpoint: &Endpoint) -> bool {
+    let standing = shared.parts.directory.standing(endpoint, shared.parts.clock.now());
+    matches!(standing, Standing::Trusted | Standing::Proven)
 }
 
 /// The payloads of several events that can be read without trouble; the others are asked for one by one, later.

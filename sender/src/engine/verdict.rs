@@ -10,6 +10,7 @@ use waxseal_keys::Timestamp;
 
 use super::post::{Answer, PostError, RetryAfter};
 use crate::model::endpoint::{Endpoint, PauseReason};
+use crate::model::verification::Verification;
 
 /// What becomes of a delivery.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -111,9 +112,11 @@ pub enum Acceptance {
 
 impl Acceptance {
     /// What an endpoint has to answer.
-    pub fn of(_endpoint: &Endpoint) -> Self {
-        // No endpoint is verified by echo yet: each is there because somebody with the right to do so trusts it.
-        Self::AnySuccess
+    pub fn of(endpoint: &Endpoint) -> Self {
+        match endpoint.verification {
+            Verification::Trusted { .. } => Self::AnySuccess,
+            Verification::Proven { .. } | Verification::Awaited { .. } => Self::Exactly202,
+        }
     }
 }
 

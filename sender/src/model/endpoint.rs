@@ -11,6 +11,7 @@ use waxseal_keys::Timestamp;
 use super::authentication::Authentication;
 use super::pace::Pace;
 use super::server_authentication::ServerAuthentication;
+use super::verification::Verification;
 use crate::id::{ConsumerId, EndpointId};
 use crate::model::retry::Retry;
 
@@ -48,6 +49,9 @@ pub struct Endpoint {
     /// What its server must show us beside the usual; nothing for most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_authentication: Option<Box<ServerAuthentication>>,
+    /// Why it gets events, or that it gets none yet.
+    #[serde(default)]
+    pub verification: Verification,
 }
 
 /// Which event types an endpoint receives, of those that its consumer may see.
@@ -123,11 +127,20 @@ impl Endpoint {
 
     /// Lets it receive elsewhere. What was shown to the old server is not shown to the new one: whoever may change a URL
     /// would else be handed credentials that they never knew. What a server must prove stays: dropping it would trust
-    /// more than before.
+    /// more than before. The new one proves itself, whoever trusted the old one.
     pub fn move_to(&mut self, url: Url) {
         if self.url != url {
             self.url = url;
             self.authentication = None;
+            self.verification = Verification::UNASKED;
+        }
+    }
+
+    /// Protects its tokens otherwise, which is to be proved, or trusted, anew.
+    pub fn protect_as(&mut self, protection: Protection) {
+        if self.protection != protection {
+            self.protection = protection;
+            self.verification = Verification::UNASKED;
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Plain data, valid by construction; no storage, no network. What is configured (this module's
 //! [`consumer`], [`endpoint`], [`authentication`], [`server_authentication`], [`pace`], [`retry`], [`health`],
-//! [`encryption_keys`], [`client_ca`], [`recovery`], [`token`]) lives in memory in the
+//! [`encryption_keys`], [`client_ca`], [`recovery`], [`token`], [`verification`]) lives in memory in the
 //! [`Directory`](crate::directory::Directory) and encrypted in the store. What flows ([`event`], [`delivery`]) lives in
 //! the store alone.
 
@@ -22,3 +22,4 @@ pub mod retry;
 pub mod secret;
 pub mod server_authentication;
 pub mod token;
+pub mod verification;

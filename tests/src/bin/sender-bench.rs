@@ -93,8 +93,9 @@ async fn set_up(protection: &str) -> (SenderFolder, Sender, Arc<Arrivals>) {
     let key = generate_decryption_key(EncryptionKeyType::P256).unwrap();
     sender.api.post("/v1/event-types", json!({ "name": "order.created" })).await;
     sender.api.post("/v1/consumers", json!({ "id": "acme" })).await;
-    let mut endpoint =
-        json!({ "consumer": "acme", "url": url, "event_types": ["order.created"], "protection": protection });
+    let mut endpoint = json!({
+        "consumer": "acme", "url": url, "event_types": ["order.created"], "protection": protection, "trusted": true,
+    });
     if protection == "sealed" {
         endpoint["encryption_keys"] = json!({ "jwks": { "keys": [key.public_jwk().to_json()] } });
     }

@@ -17,7 +17,9 @@ use crate::support::{TYPE, publish, register};
 
 /// Creates an endpoint of `acme` with these members beside the usual ones; returns its path.
 async fn create(api: &Api, url: &str, more: Value) -> String {
-    let mut body = json!({ "consumer": "acme", "url": url, "event_types": [TYPE], "protection": "signed" });
+    let mut body = json!({
+        "consumer": "acme", "url": url, "event_types": [TYPE], "protection": "signed", "trusted": true,
+    });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     format!("/v1/endpoints/{}", api.post("/v1/endpoints", body).await["id"].as_str().unwrap())
 }
@@ -118,6 +120,7 @@ async fn basic_and_an_api_key_with_nginx() {
     let flags = [
         "--protection",
         "signed",
+        "--trusted",
         "--ca",
         "ca.pem",
         "--api-key-header",
@@ -187,9 +190,10 @@ async fn pins_and_the_floor_of_tls_with_nginx() {
     patch(api, &path, json!({ "server_authentication": null })).await;
     assert_eq!(first_attempt(api).await, "post.tls_unknown_issuer", "not a root of the system");
     let trusted = json!({ "ca_certificates": pki.root() });
-    patch(api, &path, json!({ "url": nginx.url(1), "server_authentication": trusted })).await;
+    patch(api, &path, json!({ "url": nginx.url(1), "server_authentication": trusted, "trusted": true }))
+        .await;
     assert_eq!(first_attempt(api).await, "delivered");
-    patch(api, &path, json!({ "url": nginx.url(2) })).await;
+    patch(api, &path, json!({ "url": nginx.url(2), "trusted": true })).await;
     assert_eq!(first_attempt(api).await, "post.tls_version");
 }
 

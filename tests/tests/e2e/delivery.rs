@@ -12,7 +12,7 @@ use waxseal_tests::sender::SenderFolder;
 use waxseal_tests::sink::Sink;
 
 use crate::program::{run, waxseal};
-use crate::support::{TYPE, endpoint, key, publish, register};
+use crate::support::{TYPE, endpoint, key, publish, register, trusted_endpoint};
 
 /// One POST at a time to each endpoint: what arrives first was due first.
 const ONE_AT_A_TIME: &str =
@@ -73,7 +73,7 @@ async fn what_expires_behind_a_pause_is_never_posted() {
     let mut sender = folder.start().await;
     let mut sink = Sink::start().await;
     register(&sender.api, "acme").await;
-    let endpoint = endpoint(&sender.api, "acme", &sink.url(), "signed", None).await;
+    let endpoint = trusted_endpoint(&sender.api, "acme", &sink.url(), "signed", None).await;
     sender.api.post(&format!("/v1/endpoints/{endpoint}/pause"), Value::Null).await;
     let body = json!({ "type": TYPE, "data": "soon stale", "ttl_seconds": 1 });
     let stale = text(&sender.api.post("/v1/events", body).await["deliveries"][0]["id"]);
@@ -135,7 +135,7 @@ async fn a_test_event_tells_an_operator_whether_an_endpoint_works() {
     let sender = folder.start().await;
     let mut sink = Sink::start().await;
     register(&sender.api, "acme").await;
-    let endpoint = endpoint(&sender.api, "acme", &sink.url(), "signed", None).await;
+    let endpoint = trusted_endpoint(&sender.api, "acme", &sink.url(), "signed", None).await;
 
     let shown = waxseal(&folder, "", &["endpoint", "test", &endpoint]);
     assert!(shown.contains("delivered") && shown.contains("202"), "{shown}");
@@ -170,7 +170,7 @@ async fn an_operator_finds_and_takes_back_what_waits() {
     let mut sink = Sink::start().await;
     sink.answer(503);
     register(&sender.api, "acme").await;
-    let endpoint = endpoint(&sender.api, "acme", &sink.url(), "signed", None).await;
+    let endpoint = trusted_endpoint(&sender.api, "acme", &sink.url(), "signed", None).await;
     let mut events = Vec::new();
     for n in 0..3 {
         events.push(publish(&sender.api, "acme", json!(n)).await);
@@ -209,7 +209,7 @@ async fn a_recovery_survives_kills_and_delivers_each_event_again_once_oldest_fir
     let mut sink = Sink::start().await;
     sink.answer(500);
     register(&sender.api, "acme").await;
-    let endpoint = endpoint(&sender.api, "acme", &sink.url(), "signed", None).await;
+    let endpoint = trusted_endpoint(&sender.api, "acme", &sink.url(), "signed", None).await;
     let mut published = Vec::new();
     for n in 0..120 {
         published.push(publish(&sender.api, "acme", json!(n)).await);

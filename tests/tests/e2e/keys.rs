@@ -10,7 +10,7 @@ use waxseal_tests::consumer::{Consumer, ConsumerSetup};
 use waxseal_tests::sender::SenderFolder;
 use waxseal_tests::sink::Sink;
 
-use crate::support::{endpoint, key, publish, register};
+use crate::support::{endpoint, key, publish, register, trusted_endpoint};
 
 /// Serves a JWK Set that the test can change.
 async fn jwks_server(set: Value) -> (String, Arc<RwLock<Value>>) {
@@ -97,7 +97,7 @@ async fn without_a_usable_key_nothing_is_sent_in_clear_and_nothing_is_lost() {
     let sender = folder.start().await;
     let mut sink = Sink::start().await;
     register(&sender.api, "acme").await;
-    let id = endpoint(&sender.api, "acme", &sink.url(), "sealed", None).await;
+    let id = trusted_endpoint(&sender.api, "acme", &sink.url(), "sealed", None).await;
     let event = publish(&sender.api, "acme", json!({ "secret": "pineapple" })).await;
     let held = sender.api.until(&format!("/v1/endpoints/{id}"), |answer| answer["hold"].is_string()).await;
     assert_eq!(held["hold"], "hold.no_key_set", "{held}");

@@ -15,7 +15,7 @@ use waxseal_tests::process::{Process, program};
 use waxseal_tests::sender::SenderFolder;
 use waxseal_tests::sink::Sink;
 
-use crate::support::{endpoint, key, publish, register};
+use crate::support::{endpoint, key, publish, register, trusted_endpoint};
 
 const QUICK: &str =
     "[delivery]\nretry = [\"50ms\", \"50ms\", \"50ms\", \"50ms\", \"50ms\", \"50ms\", \"50ms\"]\n";
@@ -47,6 +47,7 @@ async fn it_opens_prints_and_hands_on() {
 
     register(&sender.api, "acme").await;
     endpoint(&sender.api, "acme", &url, "sealed", Some(json!({ "jwks": public }))).await;
+    process.line_after("verification event: ");
     let event = publish(&sender.api, "acme", json!({ "order": "991" })).await;
     assert_eq!(received(&process, &event), json!({ "order": "991" }));
     let local_event = handed_on.recv().await.unwrap();
@@ -75,7 +76,7 @@ async fn it_says_why_it_refuses_and_knows_what_it_has_taken() {
     let sender = folder.start().await;
     let mut sink = Sink::start().await;
     register(&sender.api, "acme").await;
-    endpoint(&sender.api, "acme", &sink.url(), "signed", None).await;
+    trusted_endpoint(&sender.api, "acme", &sink.url(), "signed", None).await;
     let event = publish(&sender.api, "acme", json!(7)).await;
     let token = sink.next().await.1;
 

@@ -19,3 +19,4 @@ mod secrets;
 mod startup;
 mod support;
 mod tls;
+mod verification;

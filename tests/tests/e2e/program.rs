@@ -50,7 +50,7 @@ async fn an_operator_sets_up_publishes_inspects_and_explains() {
     waxseal(&folder, "", &["consumer", "keys", "acme", "set", "public.json"]);
     let endpoint =
         ["endpoint", "create", "--consumer", "acme", "--to", &sink.url(), "--type", "order.created"];
-    waxseal(&folder, "", &[&endpoint[..], &["--protection", "sealed"]].concat());
+    waxseal(&folder, "", &[&endpoint[..], &["--protection", "sealed", "--trusted"]].concat());
     let published = ["publish", "--type", "order.created", "--group", "partners", "--json"];
     let answer = waxseal(&folder, "{\"order\":\"991\", \"total\": 12.50}", &published);
     let event: Value = serde_json::from_str(&answer).unwrap();

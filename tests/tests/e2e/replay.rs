@@ -7,7 +7,7 @@ use waxseal_tests::consumer::{Consumer, ConsumerSetup};
 use waxseal_tests::sender::{Sender, SenderFolder};
 use waxseal_tests::sink::Sink;
 
-use crate::support::{endpoint, key, publish, register};
+use crate::support::{endpoint, key, publish, register, trusted_endpoint};
 
 /// Delivers these bytes as a sender would; returns the status and the `err` of the answer.
 async fn deliver(client: &reqwest::Client, url: &str, token: Vec<u8>) -> (u16, String) {
@@ -29,7 +29,7 @@ async fn captured(folder: &SenderFolder, sealed_to: Option<Value>) -> (Sender, V
     register(&sender.api, "acme").await;
     let protection = if sealed_to.is_some() { "sealed" } else { "signed" };
     let keys = sealed_to.map(|set| json!({ "jwks": set }));
-    endpoint(&sender.api, "acme", &sink.url(), protection, keys).await;
+    trusted_endpoint(&sender.api, "acme", &sink.url(), protection, keys).await;
     publish(&sender.api, "acme", json!({ "order": "991" })).await;
     (sender, sink.next().await.1.to_vec())
 }

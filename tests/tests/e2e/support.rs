@@ -20,10 +20,25 @@ pub async fn register(api: &Api, consumer: &str) {
     api.post("/v1/consumers", json!({ "id": consumer })).await;
 }
 
-/// Creates an endpoint for every type; returns its id.
+/// Creates an endpoint whose receiver proves that it wants events; returns its id.
 pub async fn endpoint(api: &Api, consumer: &str, url: &str, protection: &str, keys: Option<Value>) -> String {
-    let mut body =
-        json!({ "consumer": consumer, "url": url, "event_types": [TYPE], "protection": protection });
+    create(api, json!({ "consumer": consumer, "url": url, "protection": protection }), keys).await
+}
+
+/// Creates an endpoint that is trusted, because what answers there proves nothing; returns its id.
+pub async fn trusted_endpoint(
+    api: &Api,
+    consumer: &str,
+    url: &str,
+    protection: &str,
+    keys: Option<Value>,
+) -> String {
+    let body = json!({ "consumer": consumer, "url": url, "protection": protection, "trusted": true });
+    create(api, body, keys).await
+}
+
+async fn create(api: &Api, mut body: Value, keys: Option<Value>) -> String {
+    body["event_types"] = json!([TYPE]);
     if let Some(keys) = keys {
         body["encryption_keys"] = keys;
     }

@@ -6,7 +6,7 @@ use waxseal_tests::consumer::{Consumer, ConsumerSetup};
 use waxseal_tests::pki::Pki;
 use waxseal_tests::sender::SenderFolder;
 
-use crate::support::{endpoint, key, publish, register};
+use crate::support::{endpoint, key, publish, register, trusted_endpoint};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn api_jwks_and_delivery_over_tls_with_a_private_authority() {
@@ -47,7 +47,7 @@ async fn a_receiver_under_an_unknown_authority_gets_nothing() {
         tls: Some(&stranger),
     });
     register(&sender.api, "acme").await;
-    endpoint(&sender.api, "acme", &consumer.url("orders"), "signed", None).await;
+    trusted_endpoint(&sender.api, "acme", &consumer.url("orders"), "signed", None).await;
     let id = publish(&sender.api, "acme", json!({ "order": "991" })).await;
     let tried = |answer: &serde_json::Value| answer["data"][0]["state"] == "retrying";
     sender.api.until(&format!("/v1/deliveries?event={id}"), tried).await;

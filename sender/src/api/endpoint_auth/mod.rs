@@ -205,7 +205,7 @@ fn fits(endpoint: &Endpoint) -> Result<(), ChangeError> {
     Ok(())
 }
 
-const SENSITIVE: [&str; 5] =
-    ["url", "protection", "encryption_keys", "authentication", "server_authentication"];
+const SENSITIVE: [&str; 6] =
+    ["url", "protection", "encryption_keys", "authentication", "server_authentication", "trusted"];
 /// Servers commonly take 8 KiB for one line and 16 to 32 KiB for all.
 const MAX_HEADER_BYTES: usize = 8 * 1024;

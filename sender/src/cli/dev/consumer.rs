@@ -1,18 +1,19 @@
 //! The demo consumer: another party, with its own key, its own server and its own copy of the issuer's JWKS.
 //!
 //! It reads tokens with the envelope alone. A real partner uses the `waxseal-receiver` crate, which also guards against
-//! replay; the sender's crate must not depend on that one.
+//! replay; the sender's crate must not depend on that one. It answers the verification event, as every receiver does.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use axum::{Json, Router};
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use url::Url;
@@ -95,12 +96,17 @@ impl DemoConsumer {
     }
 }
 
-async fn receive(State(reader): State<Arc<Reader>>, body: Bytes) -> StatusCode {
+async fn receive(State(reader): State<Arc<Reader>>, body: Bytes) -> Response {
     let result = reader.read(&body).await;
+    if let Ok(Seen { opened, .. }) = &result
+        && let Some(state) = opened.verification()
+    {
+        return Json(json!({ "state": state })).into_response();
+    }
     let status = if result.is_ok() { StatusCode::ACCEPTED } else { StatusCode::BAD_REQUEST };
     // Nobody waits for it any more when the demonstration ends.
     let _ = reader.seen.send(result).await;
-    status
+    status.into_response()
 }
 
 impl Reader {

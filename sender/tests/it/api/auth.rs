@@ -42,6 +42,7 @@ fn routes() -> Vec<(Method, &'static str, Vec<Scope>)> {
         ("DELETE", EP, &[Manage]),
         ("POST", "/v1/endpoints/none/pause", &[Manage]),
         ("POST", "/v1/endpoints/none/resume", &[Manage]),
+        ("POST", "/v1/endpoints/none/verify", &[Manage]),
         ("GET", "/v1/endpoints/none/encryption-keys", &[Read]),
         ("PUT", "/v1/endpoints/none/encryption-keys", &[ConsumerKeys]),
         ("DELETE", "/v1/endpoints/none/encryption-keys", &[ConsumerKeys]),

@@ -16,4 +16,5 @@ mod recover;
 mod refusals;
 mod retry;
 mod tokens;
+mod verification;
 mod world;

@@ -43,6 +43,8 @@ pub(crate) struct Listener {
     /// What it says is under way.
     pub(crate) in_flight: Mutex<Vec<DeliveryId>>,
     pub(crate) withdrawn: Mutex<Vec<DeliveryId>>,
+    /// What it says that every endpoint waits for before it can be asked.
+    pub(crate) waits_for: Mutex<Option<&'static str>>,
 }
 
 impl Arrivals for Listener {
@@ -64,6 +66,10 @@ impl Holds for Listener {
 
     fn condition(&self, endpoint: EndpointId) -> Condition {
         self.conditions.lock().unwrap().get(&endpoint).cloned().unwrap_or_default()
+    }
+
+    fn verification_waits_for(&self, _: EndpointId) -> Option<&'static str> {
+        *self.waits_for.lock().unwrap()
     }
 }
 
@@ -173,6 +179,7 @@ impl World {
             "url": format!("https://{consumer}.example/hook?token=s3cret"),
             "event_types": ["*"],
             "protection": "signed",
+            "trusted": true,
         });
         self.post("/v1/endpoints", body).await.expect(201)["id"].as_str().unwrap().to_owned()
     }

@@ -18,6 +18,7 @@ mod revocation;
 mod scripted;
 mod support;
 mod trouble;
+mod verification;
 
 use std::sync::Arc;
 use std::time::Duration;

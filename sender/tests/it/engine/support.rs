@@ -163,6 +163,7 @@ impl Sender {
             created_at: now,
             authentication: None,
             server_authentication: None,
+            verification: Default::default(),
         };
         self.parts.directory.create_endpoint(endpoint, None).await.unwrap().id
     }

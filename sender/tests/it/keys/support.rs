@@ -68,6 +68,7 @@ impl World {
             created_at: START,
             authentication: None,
             server_authentication: None,
+            verification: Default::default(),
         };
         self.directory.create_endpoint(endpoint, None).await.unwrap()
     }
