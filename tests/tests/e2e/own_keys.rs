@@ -13,7 +13,7 @@ use waxseal_tests::process::program;
 use waxseal_tests::sender::SenderFolder;
 use waxseal_tests::sink::Sink;
 
-use crate::support::{SHORT_KEYS, endpoint, publish, register};
+use crate::support::{SHORT_KEYS, publish, register, trusted_endpoint};
 
 fn said(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -123,7 +123,7 @@ async fn a_key_made_with_openssl_is_imported_and_its_token_verifies_with_the_cer
 
     let mut sink = Sink::start().await;
     register(&sender.api, "acme").await;
-    endpoint(&sender.api, "acme", &sink.url(), "signed", None).await;
+    trusted_endpoint(&sender.api, "acme", &sink.url(), "signed", None).await;
     publish(&sender.api, "acme", json!({ "n": 1 })).await;
     let (_, token) = sink.next().await;
     assert!(verifies(&token, &X509::from_pem(&certificate.stdout).unwrap()));

@@ -16,7 +16,7 @@ use waxseal_tests::process::program;
 use waxseal_tests::sender::SenderFolder;
 use waxseal_tests::sink::Sink;
 
-use crate::support::{endpoint, publish, register};
+use crate::support::{publish, register, trusted_endpoint};
 
 fn said(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -58,7 +58,7 @@ async fn deliveries_survive_a_change_of_the_key_encryption_key() {
     let mut sink = Sink::start().await;
     sink.answer(503);
     register(&sender.api, "acme").await;
-    endpoint(&sender.api, "acme", &sink.url(), "signed", None).await;
+    trusted_endpoint(&sender.api, "acme", &sink.url(), "signed", None).await;
     publish(&sender.api, "acme", json!({ "n": 1 })).await;
     sink.next().await;
     let busy = rewrap(&folder, "waxseal.key", "new.key").output().unwrap();

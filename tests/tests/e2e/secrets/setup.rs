@@ -123,7 +123,7 @@ const OAUTH2: [(&str, Option<&str>); 3] = [
 ];
 
 fn endpoint(consumer: &str, url: &str, protection: &str) -> Value {
-    json!({ "consumer": consumer, "url": url, "event_types": [TYPE], "protection": protection })
+    json!({ "consumer": consumer, "url": url, "event_types": [TYPE], "protection": protection, "trusted": true })
 }
 
 async fn create(api: &Api, consumer: &str, url: &str, authentication: Value) -> String {
