@@ -4,6 +4,7 @@
 //! Every value is checked when it is read, and the error names the field and what was expected.
 
 mod breaker;
+mod operations;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use waxseal_envelope::Issuer;
 use waxseal_keys::SignatureAlgorithm;
 
 pub use self::breaker::BreakerConfig;
+pub use self::operations::OperationsConfig;
 use crate::listen::ConnectionLimits;
 
 /// Everything that can be set.
@@ -49,6 +51,9 @@ pub struct Config {
     /// Where connections may go.
     #[serde(default)]
     pub egress: EgressConfig,
+    /// What the operator is told.
+    #[serde(default)]
+    pub operations: OperationsConfig,
     /// What is logged.
     #[serde(default)]
     pub log: LogConfig,
@@ -179,6 +184,7 @@ impl Config {
             signing: SigningConfig::default(),
             delivery: DeliveryConfig::default(),
             egress: EgressConfig::default(),
+            operations: OperationsConfig::default(),
             log: LogConfig::default(),
         }
     }
@@ -381,6 +387,8 @@ mod tests {
             ("[delivery.breaker]\nfirst_pause = \"1h\"", "delivery.breaker.longest_pause", "at least"),
             ("[delivery.breaker]\ndisable_after = \"soon\"", "soon", "expected one such as"),
             ("[egress]\nallow = [\"10.0.0.0/99\"]", "allow", "invalid"),
+            ("[operations]\nconsumer = \"a b\"", "consumer", "1 to 64 characters"),
+            ("[operations]\nheld_after = \"0s\"", "0s", "expected a duration"),
             ("[tls]\ncert = \"a.pem\"", "tls", "key"),
         ] {
             let message = refusal(&format!("{issuer}{extra}"));

@@ -26,6 +26,7 @@ use crate::directory::{ChangeError, Directory};
 use crate::engine::egress::guard::PlainHttp;
 use crate::engine::egress::{Egress, EgressError, EgressPolicy};
 use crate::engine::{Engine, EngineHandle, EngineParts, EnginePolicy};
+use crate::operations::{Operations, OperationsParts, OperationsPolicy};
 use crate::publish::Publisher;
 use crate::recover::Recoveries;
 use crate::signing_keys::{SigningKeys, SigningKeysError};
@@ -46,6 +47,8 @@ pub struct Settings {
     pub egress: EgressPolicy,
     /// How deliveries are made.
     pub engine: EnginePolicy,
+    /// What the operator is told.
+    pub operations: OperationsPolicy,
 }
 
 /// A running sender.
@@ -66,6 +69,7 @@ pub struct Sender {
     stop: watch::Sender<bool>,
     maintenance: JoinHandle<()>,
     recoveries: JoinHandle<()>,
+    operations: JoinHandle<()>,
 }
 
 /// Why a sender cannot start.
@@ -111,6 +115,8 @@ impl Settings {
         engine.limits.per_endpoint = config.delivery.max_in_flight_per_endpoint;
         engine.retry.schedule.clone_from(&config.delivery.retry);
         engine.breaker = config.delivery.breaker.policy();
+        let mut operations = config.operations.policy();
+        operations.server_certificate = config.tls.as_ref().map(|tls| tls.cert.clone());
         Ok(Self {
             issuer: config.issuer.clone(),
             algorithm: config.signing.algorithm,
@@ -122,6 +128,7 @@ impl Settings {
             jwks_max_age: config.signing.jwks_max_age,
             egress,
             engine,
+            operations,
         })
     }
 }
@@ -138,7 +145,9 @@ impl Sender {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
         let data_keys = Arc::new(DataKeys::open(Arc::clone(&store), kek).await?);
-        let directory = Directory::load(Arc::clone(&store), Arc::clone(&data_keys)).await?;
+        let directory =
+            Directory::load_with_clock(Arc::clone(&store), Arc::clone(&data_keys), Arc::clone(&clock))
+                .await?;
         let key_records: Arc<dyn KeyRecords> = Arc::<dyn Store>::clone(&store);
         let signing_keys = SigningKeys::open(
             key_records,
@@ -192,6 +201,18 @@ impl Sender {
             Arc::clone(&clock),
         );
         let recoveries = tokio::spawn(recoveries.run(stopped.clone()));
+        let operations = Operations::new(
+            OperationsParts {
+                directory: Arc::clone(&directory),
+                store: Arc::clone(&store),
+                engine: Arc::new(engine.clone()),
+                signing_keys: Arc::clone(&signing_keys),
+                publisher: publisher.clone(),
+                clock: Arc::clone(&clock),
+            },
+            settings.operations,
+        );
+        let operations = tokio::spawn(operations.run(stopped.clone()));
         let maintenance = tokio::spawn(Arc::clone(&signing_keys).maintain(stopped));
         let jwks_max_age = settings.jwks_max_age;
         Ok(Self {
@@ -210,6 +231,7 @@ impl Sender {
             stop,
             maintenance,
             recoveries,
+            operations,
         })
     }
 
@@ -247,6 +269,7 @@ impl Sender {
         // An error only says that maintenance has ended by itself.
         let _ = self.stop.send(true);
         let _ = self.recoveries.await;
+        let _ = self.operations.await;
         self.engine.stop().await;
         let _ = self.maintenance.await;
     }

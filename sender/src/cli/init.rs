@@ -141,6 +141,11 @@ key_encryption_key_file = "{key}"
 # allow_http = false        # plain http to addresses in `allow`
 # root_certificates = ["private-ca.pem"]
 
+# [operations]
+# consumer = "ops"          # whose endpoints operational events go to; absent: they are only logged
+# held_after = "5m"         # how long deliveries are held before that is told
+# summary_every = "15m"     # how long the windows are in which failures are counted
+
 # [log]
 # format = "text"           # or "json"
 # filter = "info"

@@ -1,5 +1,5 @@
 //! All that is configured, in memory: consumers, groups, event types, endpoints, consumers' keys, API tokens; and the
-//! recoveries that somebody asked for.
+//! recoveries that somebody asked for, and what the operator is to be told.
 //!
 //! Publishing and the engine ask it many times for each event, so reads take a short lock, never wait for a store
 //! and hand out shared values. A change is validated against the present state, persisted, and only then visible;
@@ -10,6 +10,7 @@ mod error;
 mod fit;
 mod health;
 mod item;
+mod operator;
 mod pause;
 mod read;
 mod recovery;
@@ -18,10 +19,12 @@ mod state;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{Mutex, MutexGuard, broadcast};
+use waxseal_keys::{Clock, SystemClock};
 
 pub use self::error::ChangeError;
 pub use self::health::HealthEdit;
 use self::item::{Edit, Item};
+pub use self::operator::News;
 pub use self::pause::PauseEdit;
 pub use self::read::To;
 pub use self::recovery::RecoveryStep;
@@ -38,6 +41,7 @@ pub struct Directory {
     keys: Arc<DataKeys>,
     state: RwLock<State>,
     changing: Mutex<()>,
+    clock: Arc<dyn Clock>,
     events: broadcast::Sender<DirectoryEvent>,
 }
 
@@ -51,6 +55,8 @@ pub enum DirectoryEvent {
     EndpointRemoved(EndpointId),
     /// A recovery was begun, has come further, or has ended.
     RecoveryChanged(RecoveryId),
+    /// There is something to tell the operator.
+    NoticeKept,
     /// Somebody's encryption keys changed.
     KeysChanged(KeyOwner),
 }
@@ -62,6 +68,18 @@ impl Directory {
     /// If the store fails or a record does not decrypt: a sender that does not know all of its endpoints must not
     /// start.
     pub async fn load(store: Arc<dyn Store>, keys: Arc<DataKeys>) -> Result<Arc<Self>, ChangeError> {
+        Self::load_with_clock(store, keys, Arc::new(SystemClock)).await
+    }
+
+    /// As [`Self::load`], with the time from `clock`.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub async fn load_with_clock(
+        store: Arc<dyn Store>,
+        keys: Arc<DataKeys>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, ChangeError> {
         let mut state = State::default();
         for record in store.records().await? {
             match Item::open(&record, &keys) {
@@ -79,7 +97,7 @@ impl Directory {
         let State { health, endpoints, .. } = &mut state;
         health.retain(|id, _| endpoints.contains_key(id));
         let (events, _) = broadcast::channel(EVENTS_KEPT);
-        Ok(Arc::new(Self { store, keys, state: RwLock::new(state), changing: Mutex::new(()), events }))
+        Ok(Arc::new(Self { store, keys, state: RwLock::new(state), changing: Mutex::new(()), clock, events }))
     }
 
     /// Tells of changes from now on. A subscriber that falls behind must look at everything anew.

@@ -22,6 +22,7 @@ mod idempotency;
 pub mod payload;
 mod redeliver;
 mod single;
+mod tell;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

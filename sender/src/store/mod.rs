@@ -15,6 +15,7 @@
 //! stored one and writes nothing if they differ, so a stale owner can never undo what another has recorded.
 
 mod error;
+mod failures;
 mod filter;
 pub mod sqlite;
 
@@ -24,6 +25,7 @@ use async_trait::async_trait;
 use waxseal_keys::Timestamp;
 
 pub use self::error::StoreError;
+pub use self::failures::{FailureCount, Failures, MOST_FAILURES};
 pub use self::filter::{DeliveryFilter, DeliveryPage, Order};
 use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use crate::model::delivery::{Attempt, Delivery, DeliveryState, LiveDelivery};
@@ -101,6 +103,9 @@ pub trait Outbox: Debug + Send + Sync {
     /// The attempts of a delivery, oldest first.
     async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError>;
 
+    /// What endpoints refused, and what ended badly, recorded from `from` on and before `until`.
+    async fn failures(&self, from: Timestamp, until: Timestamp) -> Result<Failures, StoreError>;
+
     /// How much is live: for metrics and health.
     async fn backlog(&self) -> Result<Backlog, StoreError>;
 }
@@ -146,6 +151,10 @@ pub enum RecordKind {
     Token,
     /// The authority of the sender's client certificates.
     ClientCa,
+    /// Something that the operator is to be told.
+    Notice,
+    /// Something that the operator was told, and that still stands.
+    Told,
 }
 
 impl RecordKind {
@@ -161,6 +170,8 @@ impl RecordKind {
             Self::Recovery => "recovery",
             Self::Token => "token",
             Self::ClientCa => "client_ca",
+            Self::Notice => "notice",
+            Self::Told => "told",
         }
     }
 
@@ -176,6 +187,8 @@ impl RecordKind {
             Self::Recovery,
             Self::Token,
             Self::ClientCa,
+            Self::Notice,
+            Self::Told,
         ];
         all.into_iter().find(|kind| kind.name() == name)
     }

@@ -2,6 +2,7 @@
 //!
 //! It keeps nothing on disk and is fast at nothing. It is what the real stores are compared with.
 
+mod failures;
 mod outbox;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ struct State {
     records: BTreeMap<(RecordKind, String), Record>,
     events: BTreeMap<EventId, NewEvent>,
     deliveries: BTreeMap<DeliveryId, Entry>,
+    /// Everything that was recorded of deliveries, as it came.
+    log: Vec<failures::Logged>,
     idempotency: BTreeMap<[u8; 32], Remembered>,
     ring: Option<RingRecord>,
     data_keys: BTreeMap<Option<ConsumerId>, DataKeyRecord>,

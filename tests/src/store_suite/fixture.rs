@@ -93,7 +93,7 @@ pub fn attempt(number: u32, started_at: Timestamp, next_at: Option<Timestamp>) -
         number,
         started_at,
         duration_ms: 40 + number,
-        status: full.then_some(503),
+        status: full.then_some(if number % 4 == 1 { 503 } else { 403 }),
         result: if full { "answer.status" } else { "post.timeout" }.to_owned(),
         signing_kid: format!("signer-{number}"),
         encryption_kid: full.then(|| "recipient".to_owned()),

@@ -57,6 +57,7 @@ macro_rules! store_suite {
             a_delivery_can_be_moved_without_an_attempt
             nonsense_is_refused
             cancelling_ends_what_is_live_and_nothing_else
+            failures_are_counted_by_window
         });
         $crate::store_suite!(@ $subject: listing {
             every_filter_finds_what_matches

@@ -30,6 +30,7 @@ enum Step {
     DestroyKey { owner: u32 },
     Due { endpoint: u32, until: i64, after: Option<(i64, u32)>, limit: u32 },
     Expired,
+    Failures { from: i64, until: i64 },
     List { filter: DeliveryFilter },
     Reopen,
 }
@@ -135,6 +136,7 @@ impl Walker {
                 expired.sort_by_key(|live| (live.expires_at, live.id));
                 format!("{expired:?}")
             }
+            Step::Failures { from, until } => failures(store, from, until).await,
             Step::Reopen => image(store, self).await,
         }
     }
@@ -211,12 +213,20 @@ fn change(id: u8, remove: bool, now: i64) -> RecordChange {
     }
 }
 
+/// They come in no particular order.
+async fn failures(store: &dyn Store, from: i64, until: i64) -> String {
+    let mut found = store.failures(at(from), at(until)).await.unwrap();
+    found.counts.sort_by_key(|count| format!("{count:?}"));
+    format!("{found:?}")
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let due = 0..60_i64;
     prop_oneof![
         6 => (vec(0..5_u32, 0..4), due.clone(), proptest::option::of(0..90_i64), proptest::option::of((0..3_u8, 0..2_u8)))
             .prop_map(|(endpoints, due, expiry, key)| Step::Accept { endpoints, due, expiry, key }),
         2 => Just(Step::Expired),
+        2 => (0..120_i64, 0..120_i64).prop_map(|(from, until)| Step::Failures { from, until }),
         10 => (any::<usize>(), proptest::bool::weighted(0.1), any::<bool>(), outcome(), proptest::bool::weighted(0.2))
             .prop_map(|(pick, attempts_off, tried, outcome, with_change)| Step::Settle {
                 pick, attempts_off, tried, outcome, with_change

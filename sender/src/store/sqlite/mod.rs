@@ -6,7 +6,7 @@
 //!
 //! - `open` makes the files, takes the lock and brings the schema up to date;
 //! - `writer` is the thread that writes, `session` its connection, `log` its checkpoints; `readers` read;
-//! - `accept`, `settle`, `due`, `listing`, `search` are the verbs of the outbox, with their SQL; `catalog` and
+//! - `accept`, `settle`, `due`, `listing`, `search`, `failures` are the verbs of the outbox, with their SQL; `catalog` and
 //!   `keys` are the two small traits;
 //! - `values` and `failure` translate columns and errors.
 
@@ -14,6 +14,7 @@ mod accept;
 mod catalog;
 mod due;
 mod failure;
+mod failures;
 mod keys;
 mod listing;
 mod log;

@@ -9,6 +9,7 @@ mod endpoint_auth;
 mod events;
 mod expiry;
 mod keys;
+mod operations;
 mod pace;
 mod reach;
 mod recover;

@@ -125,6 +125,10 @@ impl Outbox for Flaky {
         self.store.attempts(delivery).await
     }
 
+    async fn failures(&self, from: Timestamp, until: Timestamp) -> Result<Failures, StoreError> {
+        self.store.failures(from, until).await
+    }
+
     async fn backlog(&self) -> Result<Backlog, StoreError> {
         self.store.backlog().await
     }

@@ -9,6 +9,7 @@ mod credentials;
 mod expiry;
 mod flaky;
 mod isolation;
+mod operations;
 mod recover;
 mod retry;
 mod support;
