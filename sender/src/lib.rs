@@ -32,9 +32,10 @@
 //!
 //! [`directory`] is all that is configured, [`store`] where everything is kept, [`signing_keys`] and
 //! [`consumer_keys`] are our keys and theirs, [`credentials`] what endpoints are shown beside the token, [`engine`] makes the deliveries, [`operations`] tells the operator
-//! of trouble, [`api`] is the way in.
+//! of trouble, [`audit`] has who changed what, [`api`] is the way in.
 
 pub mod api;
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod consumer_keys;

@@ -21,3 +21,14 @@ pub(crate) fn rfc3339(at: Timestamp) -> String {
         time.millisecond()
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_rfc_3339_in_utc_with_milliseconds() {
+        assert_eq!(rfc3339(Timestamp::from_millis(1_795_293_598_007)), "2026-11-21T20:39:58.007Z");
+        assert_eq!(rfc3339(Timestamp::from_millis(0)), "1970-01-01T00:00:00.000Z");
+    }
+}

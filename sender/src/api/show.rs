@@ -186,12 +186,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_have_milliseconds_and_are_utc() {
-        assert_eq!(moment(Timestamp::from_millis(1_795_293_598_007)), "2026-11-21T20:39:58.007Z");
-        assert_eq!(moment(Timestamp::from_millis(0)), "1970-01-01T00:00:00.000Z");
-    }
-
-    #[test]
     fn a_page_names_its_last_item_only_if_there_is_more() {
         let mut items = vec![1, 2, 3];
         assert_eq!(cut(&mut items, 2, |n| *n), Some("2".to_owned()));

@@ -13,6 +13,7 @@ use super::error::CliError;
 use super::files::{Unfinished, write_secret};
 use super::output::line;
 use crate::api::auth::{Grant, NewToken};
+use crate::audit::{Actor, acting};
 use crate::config::Config;
 use crate::data_keys::DataKeys;
 use crate::directory::Directory;
@@ -81,7 +82,8 @@ async fn first_token(store_file: &Path, kek: KeyEncryptionKey) -> Result<NewToke
         ..Grant::default()
     };
     let token = NewToken::generate(grant, SystemClock.now());
-    directory.create_token(token.record.clone()).await.map_err(|error| CliError::failed(&what, error))?;
+    let created = acting(Actor::Cli, directory.create_token(token.record.clone()));
+    created.await.map_err(|error| CliError::failed(&what, error))?;
     sqlite.close().await;
     Ok(token)
 }

@@ -85,7 +85,7 @@ impl Item {
         })
     }
 
-    fn name(&self) -> Name {
+    pub(super) fn name(&self) -> Name {
         match self {
             Self::Consumer(consumer) => Name::Consumer(consumer.id.clone()),
             Self::Group(group) => Name::Group(group.name.clone()),
@@ -101,7 +101,7 @@ impl Item {
         }
     }
 
-    fn consumer(&self) -> Option<&ConsumerId> {
+    pub(super) fn consumer(&self) -> Option<&ConsumerId> {
         match self {
             Self::Consumer(consumer) => Some(&consumer.id),
             Self::Endpoint(endpoint) => Some(&endpoint.consumer),
@@ -115,7 +115,7 @@ impl Item {
     }
 
     /// It may hold secrets.
-    fn to_json(&self) -> Zeroizing<Vec<u8>> {
+    pub(super) fn to_json(&self) -> Zeroizing<Vec<u8>> {
         match self {
             Self::Consumer(consumer) => to_json(consumer),
             Self::Group(group) => to_json(group),
@@ -133,7 +133,7 @@ impl Item {
 }
 
 impl Name {
-    fn kind(&self) -> RecordKind {
+    pub(super) fn kind(&self) -> RecordKind {
         match self {
             Self::Consumer(_) => RecordKind::Consumer,
             Self::Group(_) => RecordKind::Group,
@@ -149,7 +149,7 @@ impl Name {
         }
     }
 
-    fn id(&self) -> String {
+    pub(super) fn id(&self) -> String {
         match self {
             Self::Consumer(id) => id.to_string(),
             Self::Group(name) => name.to_string(),

@@ -13,6 +13,7 @@ mod item;
 mod operator;
 mod pause;
 mod read;
+mod record;
 mod recovery;
 mod state;
 
@@ -29,6 +30,7 @@ pub use self::pause::PauseEdit;
 pub use self::read::To;
 pub use self::recovery::RecoveryStep;
 use self::state::State;
+use crate::audit::Recorder;
 use crate::data_keys::DataKeys;
 use crate::id::{EndpointId, RecoveryId};
 use crate::model::encryption_keys::KeyOwner;
@@ -42,6 +44,7 @@ pub struct Directory {
     state: RwLock<State>,
     changing: Mutex<()>,
     clock: Arc<dyn Clock>,
+    recorder: Recorder,
     events: broadcast::Sender<DirectoryEvent>,
 }
 
@@ -97,7 +100,16 @@ impl Directory {
         let State { health, endpoints, .. } = &mut state;
         health.retain(|id, _| endpoints.contains_key(id));
         let (events, _) = broadcast::channel(EVENTS_KEPT);
-        Ok(Arc::new(Self { store, keys, state: RwLock::new(state), changing: Mutex::new(()), clock, events }))
+        let recorder = Recorder::new(Arc::clone(&keys), Arc::clone(&clock));
+        Ok(Arc::new(Self {
+            store,
+            keys,
+            state: RwLock::new(state),
+            changing: Mutex::new(()),
+            clock,
+            recorder,
+            events,
+        }))
     }
 
     /// Tells of changes from now on. A subscriber that falls behind must look at everything anew.
@@ -109,9 +121,16 @@ impl Directory {
         read(&self.state.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Persists these edits as one transaction, then shows them.
+    /// What makes and reads entries of the audit trail.
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    /// Persists these edits as one transaction, with who made them, then shows them.
     async fn commit(&self, _changing: &MutexGuard<'_, ()>, edits: Vec<Edit>) -> Result<(), ChangeError> {
-        self.store.change(self.seal(&edits)?).await?;
+        let mut changes = self.seal(&edits)?;
+        changes.extend(self.record(&edits));
+        self.store.change(changes).await?;
         self.show(edits);
         Ok(())
     }

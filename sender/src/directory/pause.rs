@@ -1,5 +1,5 @@
 //! Pausing an endpoint as part of somebody else's transaction: the settlement that caused it. What the operator is told
-//! of it is part of the same one.
+//! of it is part of the same one, and so is its entry in the audit trail.
 
 use std::sync::Arc;
 
@@ -48,7 +48,8 @@ impl Directory {
             Edit::Put(Item::Endpoint(Arc::new(Endpoint { status, ..Endpoint::clone(&endpoint) }))),
             Edit::Put(Item::Notice(Arc::new(notice))),
         ];
-        let changes = self.seal(&edits)?;
+        let mut changes = self.seal(&edits)?;
+        changes.extend(self.record(&edits));
         Ok(Some(PauseEdit { directory: self, _changing: changing, edits, changes }))
     }
 }

@@ -224,6 +224,7 @@ impl Publisher {
             wrapped_keys: accepted.wrapped_keys.into_iter().collect(),
             deliveries,
             idempotency,
+            changes: Vec::new(),
         };
         let expectation = Expectation::new(Arc::clone(&self.engine), accepted.expected);
         match self.keep(new, Arc::new(event), expectation).await? {

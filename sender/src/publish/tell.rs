@@ -53,6 +53,7 @@ impl Publisher {
             wrapped_keys: accepted.wrapped_keys.into_iter().collect(),
             deliveries: accepted.deliveries,
             idempotency: None,
+            changes: Vec::new(),
         };
         let expectation = Expectation::new(Arc::clone(&self.engine), accepted.expected);
         let kept = self.keep(new, Arc::new(event), expectation).await?;

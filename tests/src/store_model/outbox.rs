@@ -39,6 +39,7 @@ impl Outbox for StoreModel {
         for delivery in event.deliveries.iter().cloned() {
             state.add(delivery, event.id);
         }
+        state.change(event.changes.clone());
         state.events.insert(event.id, event);
         Ok(Accepted::New)
     }

@@ -4,6 +4,7 @@
 //! and the in-memory [model](crate::store_model) are judged by the same text.
 
 pub mod accepting;
+pub mod auditing;
 pub mod fixture;
 pub mod keeping;
 pub mod listing;
@@ -64,6 +65,11 @@ macro_rules! store_suite {
             every_filter_can_be_paged
             attempts_come_back_as_recorded
             what_is_unknown_is_not_found
+        });
+        $crate::store_suite!(@ $subject: auditing {
+            entries_are_found_by_what_they_say
+            an_entry_is_written_with_its_change_or_not_at_all
+            the_oldest_entries_are_forgotten
         });
         $crate::store_suite!(@ $subject: keeping {
             records_are_written_over_and_removed

@@ -7,6 +7,7 @@ mod isolation;
 mod keys;
 mod listen;
 mod matrix;
+mod operations;
 mod program;
 mod replay;
 mod rotation;

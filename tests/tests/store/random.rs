@@ -5,14 +5,14 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use waxseal_sender::model::delivery::{DeliveryState, LiveDelivery};
 use waxseal_sender::store::{
-    DataKeyRecord, DeliveryFilter, DuePosition, NewDelivery, NewEvent, Order, Outcome, Record, RecordChange,
-    RecordKind, Settlement, Store,
+    AuditFilter, DataKeyRecord, DeliveryFilter, DuePosition, NewDelivery, NewEvent, Order, Outcome, Record,
+    RecordChange, RecordKind, Settlement, Store,
 };
 use waxseal_tests::store_model::StoreModel;
 use waxseal_tests::store_suite::Subject;
 use waxseal_tests::store_suite::fixture::{
-    at, consumer, delivery_id, end_without_attempt, endpoint_id, event_id, idempotency, live, new_delivery,
-    new_event, owner_of, settlement,
+    at, audit_id, audit_row, consumer, delivery_id, end_without_attempt, endpoint_id, event_id, idempotency,
+    live, new_delivery, new_event, owner_of, settlement,
 };
 
 use crate::subject;
@@ -31,6 +31,8 @@ enum Step {
     Due { endpoint: u32, until: i64, after: Option<(i64, u32)>, limit: u32 },
     Expired,
     Failures { from: i64, until: i64 },
+    Audit { filter: AuditFilter },
+    ForgetAudit { before: u32, limit: u32 },
     List { filter: DeliveryFilter },
     Reopen,
 }
@@ -108,10 +110,13 @@ impl Walker {
                 format!("{:?}", store.cancel(endpoints, at(now)).await.unwrap())
             }
             Step::Change { id, remove } => {
-                format!("{:?}", store.change(vec![change(id, remove, now)]).await.unwrap())
+                let entry = RecordChange::Audit(audit_row(u32::try_from(now).unwrap()));
+                format!("{:?}", store.change(vec![change(id, remove, now), entry]).await.unwrap())
             }
             Step::SaveRing { expected } => {
-                format!("{:?}", store.save_ring(expected, now.to_be_bytes().to_vec()).await.unwrap())
+                let entry = RecordChange::Audit(audit_row(u32::try_from(1_000 + now).unwrap()));
+                let sealed = now.to_be_bytes().to_vec();
+                format!("{:?}", store.save_ring(expected, sealed, vec![entry]).await.unwrap())
             }
             Step::KeepKey { owner } => {
                 let consumer = (owner > 0).then(|| consumer(owner));
@@ -137,6 +142,10 @@ impl Walker {
                 format!("{expired:?}")
             }
             Step::Failures { from, until } => failures(store, from, until).await,
+            Step::Audit { filter } => format!("{:?}", store.audit(filter).await.unwrap()),
+            Step::ForgetAudit { before, limit } => {
+                format!("{:?}", store.forget_audit(audit_id(before).made_at(), limit).await.unwrap())
+            }
             Step::Reopen => image(store, self).await,
         }
     }
@@ -240,6 +249,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1..3_u32).prop_map(|owner| Step::DestroyKey { owner }),
         3 => (0..5_u32, due.clone(), proptest::option::of((due, 0..20_u32)), 0..6_u32)
             .prop_map(|(endpoint, until, after, limit)| Step::Due { endpoint, until, after, limit }),
+        2 => audit_filter().prop_map(|filter| Step::Audit { filter }),
+        1 => (0..120_u32, 0..9_u32).prop_map(|(before, limit)| Step::ForgetAudit { before, limit }),
         4 => filter().prop_map(|filter| Step::List { filter }),
         1 => Just(Step::Reopen),
     ]
@@ -267,6 +278,21 @@ fn filter() -> impl Strategy<Value = DeliveryFilter> {
         after: after.map(delivery_id),
         before: before.map(delivery_id),
         order: if oldest { Order::OldestFirst } else { Order::NewestFirst },
+        limit,
+    })
+}
+
+fn audit_filter() -> impl Strategy<Value = AuditFilter> {
+    use proptest::option::of;
+    let who = (of(0..3_u32), of(0..7_u32), of(0..2_u32), any::<bool>());
+    let place = (of(0..120_u32), of(0..120_u32), 0..9_u32);
+    (who, place).prop_map(|((owner, object, actor, pauses), (after, before, limit))| AuditFilter {
+        consumer: owner.map(consumer),
+        object: object.map(|number| format!("object-{number}")),
+        actor: actor.map(|number| format!("actor-{number}")),
+        action: pauses.then(|| "endpoint.pause".to_owned()),
+        after: after.map(audit_id),
+        before: before.map(audit_id),
         limit,
     })
 }

@@ -64,7 +64,8 @@ fn a_blink_a_pause_and_an_endpoint_that_is_gone_are_no_news() {
     }
     let now_held = || vec![held(3, "acme", Hold::NoKeySet)];
     holds.look(now_held(), &told, |_| true, at(5_000));
-    apply(&mut told, &holds.look(now_held(), &told, |_| true, at(5_300)));
+    let news = holds.look(now_held(), &told, |_| true, at(5_300));
+    apply(&mut told, &news);
     let news = holds.look(vec![], &told, |_| false, at(5_400));
     assert_eq!((news.notices.len(), news.over.len()), (0, 1), "it is forgotten without a word");
 }
@@ -88,7 +89,8 @@ fn a_restart_tells_nothing_again_and_nothing_too_early() {
     let (mut holds, mut told) = (Holds::new(AFTER), Vec::new());
     let now_held = || vec![held(1, "acme", Hold::NoUsableKey)];
     holds.look(now_held(), &told, |_| true, at(0));
-    apply(&mut told, &holds.look(now_held(), &told, |_| true, at(300)));
+    let news = holds.look(now_held(), &told, |_| true, at(300));
+    apply(&mut told, &news);
 
     let mut anew = Holds::new(AFTER);
     assert!(anew.look(vec![], &told, |_| true, at(400)).is_empty(), "nothing was looked at yet");

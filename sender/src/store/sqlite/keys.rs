@@ -3,12 +3,12 @@
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::SqliteStore;
 use super::failure::Failure;
 use super::session::Session;
 use super::values::consumer_id;
+use super::{SqliteStore, catalog};
 use crate::id::ConsumerId;
-use crate::store::{DataKeyRecord, KeyRecords, RingRecord, StoreError};
+use crate::store::{DataKeyRecord, KeyRecords, RecordChange, RingRecord, StoreError};
 
 #[async_trait]
 impl KeyRecords for SqliteStore {
@@ -28,8 +28,13 @@ impl KeyRecords for SqliteStore {
             .await
     }
 
-    async fn save_ring(&self, expected: u64, sealed: Vec<u8>) -> Result<bool, StoreError> {
-        self.writer.write(move |session| save_ring(session, expected, &sealed)).await
+    async fn save_ring(
+        &self,
+        expected: u64,
+        sealed: Vec<u8>,
+        changes: Vec<RecordChange>,
+    ) -> Result<bool, StoreError> {
+        self.writer.write(move |session| save_ring(session, expected, &sealed, &changes)).await
     }
 
     async fn data_keys(&self) -> Result<Vec<DataKeyRecord>, StoreError> {
@@ -56,7 +61,12 @@ impl KeyRecords for SqliteStore {
     }
 }
 
-fn save_ring(session: &Session, expected: u64, sealed: &[u8]) -> Result<bool, Failure> {
+fn save_ring(
+    session: &Session,
+    expected: u64,
+    sealed: &[u8],
+    changes: &[RecordChange],
+) -> Result<bool, Failure> {
     // A version that no column can hold was never kept.
     let Ok(expected) = i64::try_from(expected) else { return Ok(false) };
     let saved = if expected == 0 {
@@ -68,6 +78,9 @@ fn save_ring(session: &Session, expected: u64, sealed: &[u8]) -> Result<bool, Fa
             .prepare("UPDATE ring SET version = version + 1, sealed = ?2 WHERE version = ?1")?
             .execute(params![expected, sealed])?
     };
+    if saved == 1 {
+        catalog::change(session, changes)?;
+    }
     Ok(saved == 1)
 }
 

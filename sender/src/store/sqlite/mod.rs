@@ -7,10 +7,11 @@
 //! - `open` makes the files, takes the lock and brings the schema up to date;
 //! - `writer` is the thread that writes, `session` its connection, `log` its checkpoints; `readers` read;
 //! - `accept`, `settle`, `due`, `listing`, `search`, `failures` are the verbs of the outbox, with their SQL; `catalog` and
-//!   `keys` are the two small traits;
+//!   `keys` are the two small traits, `audit` is the trail that both write;
 //! - `values` and `failure` translate columns and errors.
 
 mod accept;
+mod audit;
 mod catalog;
 mod due;
 mod failure;

@@ -1,5 +1,6 @@
 //! The HTTP API over a real store, in process: what it does, what it refuses, and that a refusal changes nothing.
 
+mod audit;
 mod auth;
 mod bound;
 mod cancel;

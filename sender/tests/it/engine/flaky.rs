@@ -140,6 +140,14 @@ impl Catalog for Flaky {
         self.store.records().await
     }
 
+    async fn audit(&self, filter: AuditFilter) -> Result<AuditPage, StoreError> {
+        self.store.audit(filter).await
+    }
+
+    async fn forget_audit(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        self.store.forget_audit(before, limit).await
+    }
+
     async fn change(&self, changes: Vec<RecordChange>) -> Result<(), StoreError> {
         self.store.change(changes).await
     }
@@ -151,8 +159,13 @@ impl KeyRecords for Flaky {
         self.store.ring().await
     }
 
-    async fn save_ring(&self, expected: u64, sealed: Vec<u8>) -> Result<bool, StoreError> {
-        self.store.save_ring(expected, sealed).await
+    async fn save_ring(
+        &self,
+        expected: u64,
+        sealed: Vec<u8>,
+        changes: Vec<RecordChange>,
+    ) -> Result<bool, StoreError> {
+        self.store.save_ring(expected, sealed, changes).await
     }
 
     async fn data_keys(&self) -> Result<Vec<DataKeyRecord>, StoreError> {
