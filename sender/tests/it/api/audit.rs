@@ -220,7 +220,8 @@ async fn the_trail_is_searched_and_paged_and_only_the_operator_reads_it() {
 #[tokio::test]
 async fn an_entry_that_was_tampered_with_does_not_pass() {
     let (world, _) = World::furnished().await;
-    let page = world.store.audit(AuditFilter { limit: 1, ..AuditFilter::default() }).await.unwrap();
+    let action = Some("group.create".to_owned());
+    let page = world.store.audit(AuditFilter { action, limit: 1, ..AuditFilter::default() }).await.unwrap();
     let row = page.rows[0].clone();
     let read = |row| world.directory.recorder().read(row);
     assert!(read(row.clone()).details.is_some());
