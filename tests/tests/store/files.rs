@@ -92,7 +92,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     database.pragma_update(None, "user_version", 77).unwrap();
     drop(database);
     let refused = SqliteStore::open(&subject.path).unwrap_err();
-    assert!(matches!(refused, StoreError::NewerSchema { found: 77, known: 2 }), "{refused:?}");
+    assert!(matches!(refused, StoreError::NewerSchema { found: 77, known } if known < 77), "{refused:?}");
     let database = rusqlite::Connection::open(&subject.path).unwrap();
     let version: u32 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     assert_eq!(version, 77);
