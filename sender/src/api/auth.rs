@@ -208,7 +208,7 @@ impl<N: Needs> FromRequestParts<Api> for Allowed<N> {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         let caller = Caller::authenticate(api, parts)?;
         caller.require_any(N::ANY_OF)?;
-        audit::identify(Actor::Token { id: caller.token.id, label: caller.token.label.clone() });
+        audit::identify(|| Actor::Token { id: caller.token.id, label: caller.token.label.clone() });
         Ok(Self { caller, needs: PhantomData })
     }
 }

@@ -46,9 +46,9 @@ pub(crate) async fn of_request<T>(request: Option<String>, work: impl Future<Out
 }
 
 /// Says who it is whose request is carried out. Outside of one that is of no consequence.
-pub(crate) fn identify(actor: Actor) {
+pub(crate) fn identify(actor: impl FnOnce() -> Actor) {
     // The first to be said is the one: a request has one token.
-    let _ = ORIGIN.try_with(|origin| origin.actor.set(actor));
+    let _ = ORIGIN.try_with(|origin| origin.actor.set(actor()));
 }
 
 /// Who acts now, what people call them, and in which request.
