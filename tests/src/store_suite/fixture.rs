@@ -37,7 +37,7 @@ pub fn audit_row(number: u32) -> AuditRow {
     AuditRow {
         id: audit_id(number),
         actor: format!("actor-{}", number % 2),
-        action: if number % 5 == 0 { "endpoint.pause" } else { "endpoint.update" }.to_owned(),
+        action: if number.is_multiple_of(5) { "endpoint.pause" } else { "endpoint.update" }.to_owned(),
         object: format!("object-{}", number % 7),
         consumer: (!number.is_multiple_of(4)).then(|| consumer(number % 3)),
         sealed: number.to_le_bytes().to_vec(),
