@@ -16,6 +16,7 @@ use crate::alg::{Algorithm, Curve, KeyUse};
 use crate::encoding::base64url;
 use crate::strict_json;
 use crate::thumbprint::Thumbprint;
+use crate::time::Timestamp;
 
 pub use error::JwkError;
 pub use private::PrivateJwk;
@@ -39,6 +40,7 @@ pub struct Jwk {
     kid: Option<String>,
     key_use: Option<KeyUse>,
     alg: Option<Algorithm>,
+    exp: Option<Timestamp>,
     material: PublicMaterial,
 }
 
@@ -94,7 +96,7 @@ impl Jwk {
     /// A key of these numbers, checked as if it had been parsed.
     pub fn from_material(material: PublicMaterial) -> Result<Self, JwkError> {
         point::check(&material)?;
-        Ok(Self { kid: None, key_use: None, alg: None, material })
+        Ok(Self { kid: None, key_use: None, alg: None, exp: None, material })
     }
 
     /// This key with another `kid`.
@@ -127,6 +129,12 @@ impl Jwk {
         self.alg.map(Algorithm::name)
     }
 
+    /// When its owner stops using it: `exp`, a number of seconds since 1970. It is in common use and in no RFC, so what is
+    /// no such number says nothing.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.exp
+    }
+
     /// The key itself.
     pub fn material(&self) -> &PublicMaterial {
         &self.material
@@ -143,7 +151,12 @@ impl Jwk {
             [("kid", self.kid.as_deref()), ("use", self.key_use.map(KeyUse::name)), ("alg", self.alg())];
         let given = optional.into_iter().filter_map(|(name, value)| Some((name, value?.to_owned())));
         let members = self.material.members().into_iter().chain(given);
-        Value::Object(members.map(|(name, value)| (name.to_owned(), Value::String(value))).collect())
+        let mut json: Map<_, _> =
+            members.map(|(name, value)| (name.to_owned(), Value::String(value))).collect();
+        if let Some(exp) = self.exp {
+            json.insert("exp".to_owned(), Value::from(exp.as_seconds()));
+        }
+        Value::Object(json)
     }
 
     /// Refuses a key that is expressly or by its nature for something else than `wanted`.
@@ -168,6 +181,7 @@ impl Jwk {
             kid: member::optional_text(members, "kid")?.map(member::kid).transpose()?,
             key_use: member::key_ops(members, stated_use, half)?.or(stated_use),
             alg: member::optional_text(members, "alg")?.map(member::alg).transpose()?,
+            exp: members.get("exp").and_then(Value::as_i64).map(Timestamp::from_seconds),
             material,
         };
         jwk.agreed()

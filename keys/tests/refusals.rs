@@ -5,7 +5,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use waxseal_keys::{EncryptionKey, Jwk, JwkError, KeyUse, PrivateJwk, VerifyingKey};
+use waxseal_keys::{EncryptionKey, Jwk, JwkError, KeyUse, PrivateJwk, Timestamp, VerifyingKey};
 
 const RSA_N: &str = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
 
@@ -321,4 +321,22 @@ fn private_keys_must_be_whole_and_match() {
     assert_eq!(private(&with(ec(), json!({"d": d, "k": "AA"}))), Err(JwkError::Symmetric));
     assert_eq!(private(&with(ec(), json!({"d": d, "key_ops": ["sign", "verify"]}))), Ok(()));
     assert_eq!(private(&with(ec(), json!({"d": b64(&[0; 32])}))), Err(JwkError::PairMismatch));
+}
+
+/// It is in no RFC, so what is no time says nothing, and never makes a key unusable.
+#[test]
+fn an_end_is_read_where_there_is_one_and_kept() {
+    let read = |exp: &str| {
+        let json = format!(
+            r#"{{"kty":"OKP","crv":"X25519","x":"3p7bfXt9wbTTW2HC7OQ1Nz-DQ8hbeGdNrfx-FG-IK08","exp":{exp}}}"#
+        );
+        Jwk::parse(json.as_bytes()).unwrap()
+    };
+    let key = read("1795293600");
+    assert_eq!(key.expires_at(), Some(Timestamp::from_seconds(1_795_293_600)));
+    assert_eq!(key.to_json()["exp"], 1_795_293_600);
+    for nothing in ["null", "\"soon\"", "1.5", "99999999999999999999", "{}"] {
+        assert_eq!(read(nothing).expires_at(), None, "{nothing}");
+        assert!(read(nothing).to_json().get("exp").is_none());
+    }
 }

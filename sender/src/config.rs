@@ -4,6 +4,7 @@
 //! Every value is checked when it is read, and the error names the field and what was expected.
 
 mod breaker;
+mod operations;
 mod signing;
 mod verification;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Deserializer};
 use waxseal_envelope::Issuer;
 
 pub use self::breaker::BreakerConfig;
+pub use self::operations::OperationsConfig;
 pub use self::signing::{SigningConfig, parse_signature_algorithm};
 pub use self::verification::VerificationConfig;
 use crate::listen::ConnectionLimits;
@@ -64,6 +66,9 @@ pub struct Config {
     /// How long things are kept.
     #[serde(default)]
     pub retention: Retention,
+    /// What the operator is told.
+    #[serde(default)]
+    pub operations: OperationsConfig,
     /// What is logged.
     #[serde(default)]
     pub log: LogConfig,
@@ -176,6 +181,7 @@ impl Config {
             verification: VerificationConfig::default(),
             egress: EgressConfig::default(),
             retention: Retention::default(),
+            operations: OperationsConfig::default(),
             log: LogConfig::default(),
         }
     }
@@ -368,7 +374,9 @@ mod tests {
             ("[egress]\nallow = [\"10.0.0.0/99\"]", "allow", "invalid"),
             ("[retention]\npayloads = \"long\"", "long", "or \"forever\""),
             ("[retention]\nattempts = \"7d\"", "retention.attempts", "at least retention.payloads"),
-            ("[retention]\naudit = \"1y\"", "audit", "expected one of"),
+            ("[retention]\naudit = \"soon\"", "soon", "or \"forever\""),
+            ("[operations]\nconsumer = \"a b\"", "consumer", "1 to 64 characters"),
+            ("[operations]\nheld_after = \"0s\"", "0s", "expected a duration"),
             ("[tls]\ncert = \"a.pem\"", "tls", "key"),
         ] {
             let message = refusal(&format!("{issuer}{extra}"));

@@ -1,7 +1,7 @@
 //! Identifiers, as newtypes that are valid by construction.
 //!
 //! What the sender makes itself is a UUIDv7: it sorts by time, so inserts stay local and pages follow creation
-//! order. On the wire each carries a prefix (`evt_`, `ep_`, `dlv_`, `rcv_`, `tok_`), so that a misplaced id is refused
+//! order. On the wire each carries a prefix (`evt_`, `ep_`, `dlv_`, `rcv_`, `tok_`, `aud_`), so that a misplaced id is refused
 //! where it is misplaced. Consumers and groups are named by the operator.
 
 use std::fmt;
@@ -107,6 +107,7 @@ generated_id!(EndpointId, "ep_", "One endpoint of a consumer.");
 generated_id!(DeliveryId, "dlv_", "One event for one endpoint.");
 generated_id!(RecoveryId, "rcv_", "One recovery of an endpoint: many redeliveries.");
 generated_id!(TokenId, "tok_", "One API token (never the token itself).");
+generated_id!(AuditId, "aud_", "One entry of the audit trail.");
 
 /// Makes delivery ids that ascend, also within a millisecond and when the clock is set back: where an endpoint wants its
 /// deliveries in order, the order is that of their ids.
@@ -118,6 +119,12 @@ impl Ascending {
     pub fn next(&self, now: Timestamp) -> DeliveryId {
         let context = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         DeliveryId(uuid_in(&*context, now))
+    }
+
+    /// As [`Self::next`], for an entry of the audit trail.
+    pub fn next_audit(&self, now: Timestamp) -> AuditId {
+        let context = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        AuditId(uuid_in(&*context, now))
     }
 }
 

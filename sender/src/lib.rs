@@ -31,9 +31,11 @@
 //! ```
 //!
 //! [`directory`] is all that is configured, [`store`] where everything is kept, [`signing_keys`] and
-//! [`consumer_keys`] are our keys and theirs, [`credentials`] what endpoints are shown beside the token, [`engine`] makes the deliveries, [`api`] is the way in.
+//! [`consumer_keys`] are our keys and theirs, [`credentials`] what endpoints are shown beside the token, [`engine`] makes the deliveries, [`operations`] tells the operator
+//! of trouble, [`audit`] has who changed what, [`api`] is the way in.
 
 pub mod api;
+pub mod audit;
 pub mod cli;
 mod clock_watch;
 pub mod config;
@@ -46,6 +48,8 @@ pub mod engine;
 pub mod id;
 pub mod listen;
 pub mod model;
+mod moment;
+pub mod operations;
 pub mod publish;
 mod quota;
 pub mod recover;

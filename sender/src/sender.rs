@@ -26,6 +26,7 @@ use crate::directory::{ChangeError, Directory};
 use crate::engine::egress::guard::PlainHttp;
 use crate::engine::egress::{Egress, EgressError, EgressPolicy};
 use crate::engine::{Engine, EngineHandle, EngineParts, EnginePolicy};
+use crate::operations::{Operations, OperationsParts, OperationsPolicy};
 use crate::publish::Publisher;
 use crate::recover::Recoveries;
 use crate::signing_keys::{Certification, SigningKeys, SigningKeysError, X5c};
@@ -51,6 +52,8 @@ pub struct Settings {
     pub engine: EnginePolicy,
     /// How long things are kept.
     pub retention: Retention,
+    /// What the operator is told.
+    pub operations: OperationsPolicy,
 }
 
 /// A running sender.
@@ -72,6 +75,7 @@ pub struct Sender {
     maintenance: JoinHandle<()>,
     recoveries: JoinHandle<()>,
     upkeep: JoinHandle<()>,
+    operations: JoinHandle<()>,
 }
 
 /// Why a sender cannot start.
@@ -118,6 +122,8 @@ impl Settings {
         engine.retry.schedule.clone_from(&config.delivery.retry);
         engine.breaker = config.delivery.breaker.policy();
         engine.verification = config.verification.policy();
+        let mut operations = config.operations.policy();
+        operations.server_certificate = config.tls.as_ref().map(|tls| tls.cert.clone());
         Ok(Self {
             issuer: config.issuer.clone(),
             algorithm: config.signing.algorithm,
@@ -131,6 +137,7 @@ impl Settings {
             egress,
             engine,
             retention: config.retention,
+            operations,
         })
     }
 }
@@ -147,7 +154,9 @@ impl Sender {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
         let data_keys = Arc::new(DataKeys::open(Arc::clone(&store), kek).await?);
-        let directory = Directory::load(Arc::clone(&store), Arc::clone(&data_keys)).await?;
+        let directory =
+            Directory::load_with_clock(Arc::clone(&store), Arc::clone(&data_keys), Arc::clone(&clock))
+                .await?;
         let key_records: Arc<dyn KeyRecords> = Arc::<dyn Store>::clone(&store);
         let signing_keys = SigningKeys::open(
             key_records,
@@ -204,6 +213,18 @@ impl Sender {
         let recoveries = tokio::spawn(recoveries.run(stopped.clone()));
         let upkeep = Upkeep::new(Arc::clone(&store), Arc::clone(&clock), settings.retention);
         let upkeep = tokio::spawn(upkeep.run(stopped.clone()));
+        let operations = Operations::new(
+            OperationsParts {
+                directory: Arc::clone(&directory),
+                store: Arc::clone(&store),
+                engine: Arc::new(engine.clone()),
+                signing_keys: Arc::clone(&signing_keys),
+                publisher: publisher.clone(),
+                clock: Arc::clone(&clock),
+            },
+            settings.operations,
+        );
+        let operations = tokio::spawn(operations.run(stopped.clone()));
         let maintenance = tokio::spawn(Arc::clone(&signing_keys).maintain(stopped));
         let jwks_max_age = settings.jwks_max_age;
         Ok(Self {
@@ -223,6 +244,7 @@ impl Sender {
             maintenance,
             recoveries,
             upkeep,
+            operations,
         })
     }
 
@@ -261,6 +283,7 @@ impl Sender {
         let _ = self.stop.send(true);
         let _ = self.upkeep.await;
         let _ = self.recoveries.await;
+        let _ = self.operations.await;
         self.engine.stop().await;
         let _ = self.maintenance.await;
     }

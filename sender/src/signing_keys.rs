@@ -2,8 +2,8 @@
 //!
 //! Relies on the ring for the order of states and on [`KeyRecords::save_ring`] being compare-and-set. Guarantees that
 //! a change of the ring is on disk before it is seen, that only one of two changes made at once is kept and the other
-//! made again on top of it, and that a standby's waiting begins only once it is both on disk and published. The record
-//! is encrypted under the key-encryption key.
+//! made again on top of it, that a standby's waiting begins only once it is both on disk and published, and that who made
+//! a change is on record with it. The ring is encrypted under the key-encryption key.
 //!
 //! A planned rotation needs nobody: [`SigningKeys::maintain`] does what is due. What was due while no process ran is done at
 //! the next start.
@@ -24,8 +24,9 @@ use waxseal_keys::{
 };
 
 pub use self::certificate::{Certification, X5c};
+use crate::audit::{Deed, Recorder};
 use crate::data_keys::DataKeys;
-use crate::store::{KeyRecords, StoreError};
+use crate::store::{KeyRecords, RecordChange, StoreError};
 
 /// The signing keys of this sender.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ pub struct SigningKeys {
     alg: SignatureAlgorithm,
     clock: Arc<dyn Clock>,
     certification: OnceLock<Certification>,
+    recorder: Recorder,
     /// What is on disk, as far as we know. Readers take the lock for the length of a clone.
     kept: RwLock<Arc<Kept>>,
     /// Held by whoever changes the ring.
@@ -126,9 +128,10 @@ impl SigningKeys {
         alg: SignatureAlgorithm,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, SigningKeysError> {
+        let recorder = Recorder::new(Arc::clone(&data_keys), Arc::clone(&clock));
         let kept = match load(store.as_ref(), &data_keys, policy, clock.now()).await? {
             Some(kept) => kept,
-            None => create(store.as_ref(), &data_keys, policy, alg, clock.now()).await?,
+            None => create(store.as_ref(), &data_keys, policy, alg, &recorder, clock.now()).await?,
         };
         let keys = Arc::new(Self {
             store,
@@ -137,6 +140,7 @@ impl SigningKeys {
             alg,
             clock,
             certification: OnceLock::new(),
+            recorder,
             kept: RwLock::new(Arc::new(kept)),
             changing: Mutex::new(()),
             active_changes: watch::Sender::new(0),
@@ -297,7 +301,8 @@ impl SigningKeys {
 
     /// Writes the ring and shows it; or, if somebody else was faster, shows theirs and says no.
     async fn keep(&self, expected: u64, ring: KeyRing) -> Result<bool, SigningKeysError> {
-        if save(self.store.as_ref(), &self.data_keys, expected, &ring).await? {
+        let entries = entries_of(&self.recorder, self.kept().ring.entries(), &ring);
+        if save(self.store.as_ref(), &self.data_keys, expected, &ring, entries).await? {
             self.show(Kept::at(self.clock.now(), expected + 1, ring));
             return Ok(true);
         }
@@ -354,9 +359,10 @@ async fn save(
     data_keys: &DataKeys,
     expected: u64,
     ring: &KeyRing,
+    changes: Vec<RecordChange>,
 ) -> Result<bool, SigningKeysError> {
     let sealed = data_keys.kek().encrypt(CONTEXT, &ring.to_record().to_json());
-    Ok(store.save_ring(expected, sealed).await?)
+    Ok(store.save_ring(expected, sealed, changes).await?)
 }
 
 /// Makes the first ring. Of two that are made at once the store keeps the first, and both callers get that one.
@@ -365,15 +371,36 @@ async fn create(
     data_keys: &DataKeys,
     policy: RingPolicy,
     alg: SignatureAlgorithm,
+    recorder: &Recorder,
     now: Timestamp,
 ) -> Result<Kept, SigningKeysError> {
     let first = tokio::task::spawn_blocking(move || generate_signing_key(alg));
     let first = first.await.map_err(|_| SigningKeysError::Interrupted)??;
     let ring = KeyRing::new(policy, first, now);
-    if save(store, data_keys, 0, &ring).await? {
+    if save(store, data_keys, 0, &ring, entries_of(recorder, &[], &ring)).await? {
         return Ok(Kept::at(now, 1, ring));
     }
     load(store, data_keys, policy, now).await?.ok_or(SigningKeysError::Contended)
+}
+
+/// What the audit trail says of a change of the ring: keys that are new, that sign from now on, or that were revoked. What
+/// else happens to them follows by itself.
+fn entries_of(recorder: &Recorder, before: &[RingEntry], ring: &KeyRing) -> Vec<RecordChange> {
+    let mut entries = Vec::new();
+    for entry in ring.entries() {
+        let state_before = before.iter().find(|old| old.kid() == entry.kid()).map(RingEntry::state);
+        let changed = state_before != Some(entry.state());
+        let verbs = [
+            state_before.is_none().then_some("create"),
+            (changed && entry.state() == KeyState::Active).then_some("activate"),
+            (changed && entry.state() == KeyState::Revoked).then_some("revoke"),
+        ];
+        entries.extend(verbs.into_iter().flatten().map(|verb| {
+            let action = format!("signing_key.{verb}");
+            recorder.entry(Deed { action, object: entry.kid().to_owned(), ..Deed::default() })
+        }));
+    }
+    entries
 }
 
 /// What the record is bound to under the key-encryption key.

@@ -28,6 +28,8 @@ pub struct Retention {
     pub payloads: Age,
     /// Records: events, their deliveries, their attempts.
     pub attempts: Age,
+    /// Entries of the audit trail.
+    pub audit: Age,
     /// How often it is looked for what is older.
     #[serde(deserialize_with = "time_span")]
     pub check_every: Duration,
@@ -77,6 +79,7 @@ impl Default for Retention {
         Self {
             payloads: Age::UpTo(30 * DAY),
             attempts: Age::UpTo(90 * DAY),
+            audit: Age::UpTo(365 * DAY),
             check_every: Duration::from_secs(300),
         }
     }
@@ -153,11 +156,31 @@ impl Upkeep {
     /// Removes everything that is too old now.
     async fn pass(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let Retention { payloads, attempts, .. } = self.retention;
+        let Retention { payloads, attempts, audit, .. } = self.retention;
         for (kept, age) in [(Kept::Contents, payloads), (Kept::Records, attempts)] {
             if let Some(until) = age.before(now) {
                 self.walk(kept, until).await?;
             }
+        }
+        if let Some(until) = audit.before(now) {
+            self.forget_audit(until).await?;
+        }
+        Ok(())
+    }
+
+    async fn forget_audit(&self, until: Timestamp) -> Result<(), StoreError> {
+        let mut all = 0;
+        loop {
+            let forgotten = self.store.forget_audit(until, SLICE).await?;
+            metrics::counter!("waxseal_retention_removed_total", "what" => "audit").increment(forgotten);
+            all += forgotten;
+            if forgotten < u64::from(SLICE) {
+                break;
+            }
+            sleep(REST).await;
+        }
+        if all > 0 {
+            tracing::info!(entries = all, "removed entries of the audit trail that were old");
         }
         Ok(())
     }

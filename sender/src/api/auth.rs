@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 
 use super::Api;
 use super::problem::Problem;
+use crate::audit::{self, Actor};
 use crate::id::{ConsumerId, TokenId};
 use crate::model::token::{ApiToken, Scope};
 
@@ -78,7 +79,7 @@ pub struct Grant {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Admin,
         Self::Publish,
         Self::Read,
@@ -87,6 +88,7 @@ impl Scope {
         Self::Keys,
         Self::Tokens,
         Self::Metrics,
+        Self::Audit,
     ];
 
     /// Its name in the API.
@@ -100,6 +102,7 @@ impl Scope {
             Self::Keys => "keys",
             Self::Tokens => "tokens",
             Self::Metrics => "metrics",
+            Self::Audit => "audit",
         }
     }
 }
@@ -205,6 +208,7 @@ impl<N: Needs> FromRequestParts<Api> for Allowed<N> {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         let caller = Caller::authenticate(api, parts)?;
         caller.require_any(N::ANY_OF)?;
+        audit::identify(|| Actor::Token { id: caller.token.id, label: caller.token.label.clone() });
         Ok(Self { caller, needs: PhantomData })
     }
 }
@@ -234,6 +238,7 @@ needs! {
     ToChangeSigningKeys: Keys;
     ToGrant: Tokens;
     ToMeasure: Metrics;
+    ToAudit: Audit;
 }
 
 fn sha256_hex(bytes: &[u8]) -> String {

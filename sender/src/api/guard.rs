@@ -13,6 +13,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::Api;
 use super::problem::{Inside, Problem};
+use crate::audit;
 
 /// Gives each request an id, which the answer and the log carry.
 #[derive(Debug)]
@@ -36,11 +37,16 @@ impl Default for RequestIds {
     }
 }
 
+/// The id of a request, for those who are to name it.
+#[derive(Clone, Debug)]
+struct RequestId(String);
+
 /// Around everything: the request's id, its time limit, its faults.
-pub(super) async fn watch(State(api): State<Api>, request: Request, next: Next) -> Response {
+pub(super) async fn watch(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let method = request.method().clone();
     let id = api.request_ids().next();
+    request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = match tokio::time::timeout(TIME, next.run(request)).await {
         Ok(response) => response,
         Err(_) => timed_out().into_response(),
@@ -57,9 +63,10 @@ pub(super) async fn watch(State(api): State<Api>, request: Request, next: Next) 
 }
 
 /// Lets a request that has begun go on to its end as a task of its own: a change that is half way through when its
-/// client leaves, or its time is up, is neither lost nor torn.
+/// client leaves, or its time is up, is neither lost nor torn. What it changes is put down to whoever asked for it.
 pub(super) async fn carry_out(request: Request, next: Next) -> Response {
-    match tokio::spawn(next.run(request)).await {
+    let id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
+    match tokio::spawn(audit::of_request(id, next.run(request))).await {
         Ok(response) => response,
         Err(failure) => Problem::internal("api.task", failure).into_response(),
     }

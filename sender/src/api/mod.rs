@@ -6,6 +6,7 @@
 //! nothing; that one which has begun is carried out as a whole whether or not its client stays; and that neither
 //! content nor tokens nor URLs are logged.
 
+mod audit;
 pub mod auth;
 mod cancel;
 mod certificates;
@@ -199,6 +200,7 @@ fn flow() -> Router<Api> {
 
 fn administration() -> Router<Api> {
     Router::new()
+        .route("/v1/audit", get(audit::list))
         .route("/v1/client-ca", get(client_ca::get))
         .route("/.well-known/waxseal/signing-keys/{file}", get(certificates::get))
         .route("/v1/signing-keys", get(signing_keys::list).post(signing_keys::import))

@@ -1,8 +1,7 @@
 //! How the API shows what there is. Never a secret: URLs to those who may read, tokens to nobody.
 
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use waxseal_keys::{RingEntry, Timestamp};
+use waxseal_keys::RingEntry;
 
 use super::{endpoint_auth, pace, retry};
 use crate::engine::condition::Condition;
@@ -12,6 +11,7 @@ use crate::model::delivery::{Attempt, Delivery};
 use crate::model::encryption_keys::{EncryptionKeySet, KeySource};
 use crate::model::endpoint::{Endpoint, EndpointStatus, Subscription};
 use crate::model::token::ApiToken;
+pub(super) use crate::moment::rfc3339 as moment;
 use crate::publish::Redelivered;
 
 /// A page of a list, and where the next one begins, if there is one.
@@ -28,25 +28,6 @@ pub(super) fn cut<T, N: ToString>(
     let more = items.len() > limit;
     items.truncate(limit);
     items.last().filter(|_| more).map(|item| name(item).to_string())
-}
-
-/// RFC 3339 in UTC, with milliseconds.
-pub(super) fn moment(at: Timestamp) -> String {
-    let nanos = i128::from(at.as_millis()) * 1_000_000;
-    let Ok(at) = OffsetDateTime::from_unix_timestamp_nanos(nanos) else {
-        return at.to_string(); // beyond the year 9999, which no request can set
-    };
-    let (date, time) = (at.date(), at.time());
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-        date.year(),
-        u8::from(date.month()),
-        date.day(),
-        time.hour(),
-        time.minute(),
-        time.second(),
-        time.millisecond()
-    )
 }
 
 pub(super) fn consumer(consumer: &Consumer) -> Value {
@@ -208,12 +189,6 @@ pub(super) fn signing_key(entry: &RingEntry) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn moments_have_milliseconds_and_are_utc() {
-        assert_eq!(moment(Timestamp::from_millis(1_795_293_598_007)), "2026-11-21T20:39:58.007Z");
-        assert_eq!(moment(Timestamp::from_millis(0)), "1970-01-01T00:00:00.000Z");
-    }
 
     #[test]
     fn a_page_names_its_last_item_only_if_there_is_more() {

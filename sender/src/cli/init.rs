@@ -13,6 +13,7 @@ use super::error::CliError;
 use super::files::{Unfinished, write_secret};
 use super::output::line;
 use crate::api::auth::{Grant, NewToken};
+use crate::audit::{Actor, acting};
 use crate::config::Config;
 use crate::data_keys::DataKeys;
 use crate::directory::Directory;
@@ -81,7 +82,8 @@ async fn first_token(store_file: &Path, kek: KeyEncryptionKey) -> Result<NewToke
         ..Grant::default()
     };
     let token = NewToken::generate(grant, SystemClock.now());
-    directory.create_token(token.record.clone()).await.map_err(|error| CliError::failed(&what, error))?;
+    let created = acting(Actor::Cli, directory.create_token(token.record.clone()));
+    created.await.map_err(|error| CliError::failed(&what, error))?;
     sqlite.close().await;
     Ok(token)
 }
@@ -146,6 +148,12 @@ key_encryption_key_file = "{key}"
 # [retention]               # what a delivery that is not over needs is kept longer
 # payloads = "30d"          # contents of events; or "forever"
 # attempts = "90d"          # events, deliveries and attempts
+# audit = "365d"            # who changed what
+
+# [operations]
+# consumer = "ops"          # whose endpoints operational events go to; absent: they are only logged
+# held_after = "5m"         # how long deliveries are held before that is told
+# summary_every = "15m"     # how long the windows are in which failures are counted
 
 # [log]
 # format = "text"           # or "json"

@@ -4,6 +4,7 @@
 //! `keys generate` need no sender; everything else speaks
 //! HTTP to a running one, with `WAXSEAL_URL` and `WAXSEAL_TOKEN`, and never touches its database.
 
+pub mod audit;
 pub mod backup;
 pub mod client;
 pub mod completions;
@@ -38,6 +39,7 @@ mod verify;
 
 use clap::{Parser, Subcommand};
 
+use self::audit::AuditArgs;
 use self::backup::BackupArgs;
 use self::client::Remote;
 use self::completions::CompletionsArgs;
@@ -146,6 +148,13 @@ enum Command {
         #[command(flatten)]
         remote: Remote,
     },
+    /// The audit trail: who changed what, newest first
+    Audit {
+        #[command(flatten)]
+        args: AuditArgs,
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Decrypt, verify and explain tokens
     Open(OpenArgs),
     /// Receive events here: print them, and hand them on to a local program
@@ -180,6 +189,7 @@ impl Cli {
             Command::Keys { command, remote } => command.run(&remote).await,
             Command::Token { command, remote } => command.run(&remote).await,
             Command::Deliveries { command, remote } => command.run(&remote).await,
+            Command::Audit { args, remote } => args.run(&remote).await,
             Command::Open(args) => args.run().await,
             Command::Listen(args) => args.run().await,
             Command::Config { command } => command.run().await,

@@ -5,8 +5,8 @@
 //! the one to use. A receiver that answers `invalid_key` gets the next admitted key, once.
 //!
 //! Relies on the [`Directory`] for the sets, on the guarded client for a `jwks_uri`, and on `remote` for how old a
-//! fetched set may be. Guarantees that a key is never used before it is admitted, nor once it has vanished from the
-//! set, whatever the receiver answers; and that where no key can be used the answer is a [`Hold`], never plaintext.
+//! fetched set may be. Guarantees that a key is never used before it is admitted, nor once it has expired (`exp`) or
+//! vanished from the set, whatever the receiver answers; and that where no key can be used the answer is a [`Hold`], never plaintext.
 
 pub mod import;
 mod remote;
@@ -45,6 +45,8 @@ struct Choice {
     set: Arc<EncryptionKeySet>,
     /// Best first, never empty.
     candidates: Arc<[Arc<EncryptionKey>]>,
+    /// When the first of them expires, if one does: then it is chosen anew.
+    lasts_until: Option<Timestamp>,
     index: usize,
     /// When a receiver's answer last moved it away from a key.
     moved_at: Option<Timestamp>,
@@ -76,11 +78,12 @@ impl ConsumerKeys {
         let now = self.clock.now();
         if let Some(choice) = lock(&self.choices).get_mut(&endpoint.id)
             && Arc::ptr_eq(&choice.set, &set)
+            && choice.lasts_until.is_none_or(|end| now < end)
         {
             choice.return_after_detour(now);
             return Ok(choice.key());
         }
-        let choice = self.choose(set)?;
+        let choice = self.choose(set, now)?;
         let key = choice.key();
         lock(&self.choices).put(endpoint.id, choice);
         Ok(key)
@@ -117,15 +120,21 @@ impl ConsumerKeys {
         }
     }
 
-    fn choose(&self, set: Arc<EncryptionKeySet>) -> Result<Choice, Hold> {
-        let mut admitted: Vec<&KnownKey> = set.keys.iter().filter(|key| key.admitted_at.is_some()).collect();
+    fn choose(&self, set: Arc<EncryptionKeySet>, now: Timestamp) -> Result<Choice, Hold> {
+        // What its owner says it has put away is not there.
+        let lasting: Vec<&KnownKey> =
+            set.keys.iter().filter(|key| key.expires_at().is_none_or(|end| now < end)).collect();
+        let mut admitted: Vec<&KnownKey> =
+            lasting.iter().filter(|key| key.admitted_at.is_some()).copied().collect();
+        let lasts_until = admitted.iter().filter_map(|key| key.expires_at()).min();
         // Stable: keys first seen together stay in document order.
         admitted.sort_by_key(|key| Reverse(key.first_seen));
         let candidates: Vec<_> = admitted.into_iter().filter_map(|key| self.parse(key)).collect();
         if !candidates.is_empty() {
-            return Ok(Choice { set, candidates: candidates.into(), index: 0, moved_at: None });
+            let candidates = candidates.into();
+            return Ok(Choice { set, candidates, lasts_until, index: 0, moved_at: None });
         }
-        let waiting = set.keys.iter().any(|key| key.admitted_at.is_none());
+        let waiting = lasting.iter().any(|key| key.admitted_at.is_none());
         Err(if waiting { Hold::KeyNotAdmitted } else { Hold::NoUsableKey })
     }
 

@@ -222,6 +222,7 @@ impl Directory {
             // Whoever resumes it wants to see it tried, not judged by its past.
             edits.push(Edit::Remove(Name::Health(id)));
         }
+        edits.extend(self.news_of_resumption(&before, &endpoint));
         self.commit(&changing, edits).await?;
         Ok(endpoint)
     }

@@ -10,14 +10,16 @@ use zeroize::Zeroizing;
 
 use super::{ChangeError, DirectoryEvent};
 use crate::data_keys::DataKeys;
-use crate::id::{ConsumerId, EndpointId, GroupName, RecoveryId, TokenId};
+use crate::id::{ConsumerId, EndpointId, EventId, GroupName, RecoveryId, TokenId};
 use crate::model::client_ca::ClientCa;
 use crate::model::consumer::{Consumer, DeclaredType, Group};
 use crate::model::encryption_keys::{EncryptionKeySet, KeyOwner};
 use crate::model::endpoint::Endpoint;
 use crate::model::health::EndpointHealth;
+use crate::model::notice::Notice;
 use crate::model::recovery::Recovery;
 use crate::model::token::ApiToken;
+use crate::model::told::Told;
 use crate::store::{Record, RecordChange, RecordKind, StoreError};
 
 /// One configured thing.
@@ -32,6 +34,8 @@ pub(super) enum Item {
     Recovery(Arc<Recovery>),
     Token(Arc<ApiToken>),
     ClientCa(Arc<ClientCa>),
+    Notice(Arc<Notice>),
+    Told(Arc<Told>),
 }
 
 /// The name of one configured thing.
@@ -47,6 +51,8 @@ pub(super) enum Name {
     Token(TokenId),
     /// There is one.
     ClientCa,
+    Notice(EventId),
+    Told(String),
 }
 
 /// A change to one configured thing.
@@ -74,10 +80,12 @@ impl Item {
             RecordKind::Recovery => Self::Recovery(parse(record.kind, &json)?),
             RecordKind::Token => Self::Token(parse(record.kind, &json)?),
             RecordKind::ClientCa => Self::ClientCa(parse(record.kind, &json)?),
+            RecordKind::Notice => Self::Notice(parse(record.kind, &json)?),
+            RecordKind::Told => Self::Told(parse(record.kind, &json)?),
         })
     }
 
-    fn name(&self) -> Name {
+    pub(super) fn name(&self) -> Name {
         match self {
             Self::Consumer(consumer) => Name::Consumer(consumer.id.clone()),
             Self::Group(group) => Name::Group(group.name.clone()),
@@ -88,10 +96,12 @@ impl Item {
             Self::Recovery(recovery) => Name::Recovery(recovery.id),
             Self::Token(token) => Name::Token(token.id),
             Self::ClientCa(_) => Name::ClientCa,
+            Self::Notice(notice) => Name::Notice(notice.event),
+            Self::Told(told) => Name::Told(told.id()),
         }
     }
 
-    fn consumer(&self) -> Option<&ConsumerId> {
+    pub(super) fn consumer(&self) -> Option<&ConsumerId> {
         match self {
             Self::Consumer(consumer) => Some(&consumer.id),
             Self::Endpoint(endpoint) => Some(&endpoint.consumer),
@@ -99,12 +109,13 @@ impl Item {
             Self::EncryptionKeys(set) => Some(set.owner.consumer()),
             Self::Recovery(recovery) => Some(&recovery.consumer),
             Self::Token(token) => token.consumer.as_ref(),
-            Self::Group(_) | Self::EventType(_) | Self::ClientCa(_) => None,
+            // What the operator is told is the operator's.
+            Self::Group(_) | Self::EventType(_) | Self::ClientCa(_) | Self::Notice(_) | Self::Told(_) => None,
         }
     }
 
     /// It may hold secrets.
-    fn to_json(&self) -> Zeroizing<Vec<u8>> {
+    pub(super) fn to_json(&self) -> Zeroizing<Vec<u8>> {
         match self {
             Self::Consumer(consumer) => to_json(consumer),
             Self::Group(group) => to_json(group),
@@ -115,12 +126,14 @@ impl Item {
             Self::Recovery(recovery) => to_json(recovery),
             Self::Token(token) => to_json(token),
             Self::ClientCa(authority) => to_json(authority),
+            Self::Notice(notice) => to_json(notice),
+            Self::Told(told) => to_json(told),
         }
     }
 }
 
 impl Name {
-    fn kind(&self) -> RecordKind {
+    pub(super) fn kind(&self) -> RecordKind {
         match self {
             Self::Consumer(_) => RecordKind::Consumer,
             Self::Group(_) => RecordKind::Group,
@@ -131,10 +144,12 @@ impl Name {
             Self::Recovery(_) => RecordKind::Recovery,
             Self::Token(_) => RecordKind::Token,
             Self::ClientCa => RecordKind::ClientCa,
+            Self::Notice(_) => RecordKind::Notice,
+            Self::Told(_) => RecordKind::Told,
         }
     }
 
-    fn id(&self) -> String {
+    pub(super) fn id(&self) -> String {
         match self {
             Self::Consumer(id) => id.to_string(),
             Self::Group(name) => name.to_string(),
@@ -145,6 +160,8 @@ impl Name {
             Self::Recovery(id) => id.to_string(),
             Self::Token(id) => id.to_string(),
             Self::ClientCa => "own".to_owned(),
+            Self::Notice(id) => id.to_string(),
+            Self::Told(id) => id.clone(),
         }
     }
 }
@@ -172,6 +189,7 @@ impl Edit {
             Self::Put(Item::EncryptionKeys(set)) => Some(DirectoryEvent::KeysChanged(set.owner.clone())),
             Self::Remove(Name::EncryptionKeys(owner)) => Some(DirectoryEvent::KeysChanged(owner.clone())),
             Self::Put(Item::Recovery(recovery)) => Some(DirectoryEvent::RecoveryChanged(recovery.id)),
+            Self::Put(Item::Notice(_)) => Some(DirectoryEvent::NoticeKept),
             Self::Put(_) | Self::Remove(_) => None,
         }
     }

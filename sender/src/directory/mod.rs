@@ -1,5 +1,5 @@
 //! All that is configured, in memory: consumers, groups, event types, endpoints, consumers' keys, API tokens; and the
-//! recoveries that somebody asked for.
+//! recoveries that somebody asked for, and what the operator is to be told.
 //!
 //! Publishing and the engine ask it many times for each event, so reads take a short lock, never wait for a store
 //! and hand out shared values. A change is validated against the present state, persisted, and only then visible;
@@ -10,8 +10,10 @@ mod error;
 mod fit;
 mod health;
 mod item;
+mod operator;
 mod pause;
 mod read;
+mod record;
 mod recovery;
 mod state;
 mod verification;
@@ -19,14 +21,17 @@ mod verification;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{Mutex, MutexGuard, broadcast};
+use waxseal_keys::{Clock, SystemClock};
 
 pub use self::error::ChangeError;
 pub use self::health::HealthEdit;
 use self::item::{Edit, Item};
+pub use self::operator::News;
 pub use self::pause::PauseEdit;
 pub use self::read::To;
 pub use self::recovery::RecoveryStep;
 use self::state::State;
+use crate::audit::Recorder;
 use crate::data_keys::DataKeys;
 use crate::id::{EndpointId, RecoveryId};
 use crate::model::encryption_keys::KeyOwner;
@@ -39,6 +44,8 @@ pub struct Directory {
     keys: Arc<DataKeys>,
     state: RwLock<State>,
     changing: Mutex<()>,
+    clock: Arc<dyn Clock>,
+    recorder: Recorder,
     events: broadcast::Sender<DirectoryEvent>,
 }
 
@@ -52,6 +59,8 @@ pub enum DirectoryEvent {
     EndpointRemoved(EndpointId),
     /// A recovery was begun, has come further, or has ended.
     RecoveryChanged(RecoveryId),
+    /// There is something to tell the operator.
+    NoticeKept,
     /// Somebody's encryption keys changed.
     KeysChanged(KeyOwner),
 }
@@ -63,6 +72,18 @@ impl Directory {
     /// If the store fails or a record does not decrypt: a sender that does not know all of its endpoints must not
     /// start.
     pub async fn load(store: Arc<dyn Store>, keys: Arc<DataKeys>) -> Result<Arc<Self>, ChangeError> {
+        Self::load_with_clock(store, keys, Arc::new(SystemClock)).await
+    }
+
+    /// As [`Self::load`], with the time from `clock`.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub async fn load_with_clock(
+        store: Arc<dyn Store>,
+        keys: Arc<DataKeys>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, ChangeError> {
         let mut state = State::default();
         for record in store.records().await? {
             match Item::open(&record, &keys) {
@@ -80,7 +101,16 @@ impl Directory {
         let State { health, endpoints, .. } = &mut state;
         health.retain(|id, _| endpoints.contains_key(id));
         let (events, _) = broadcast::channel(EVENTS_KEPT);
-        Ok(Arc::new(Self { store, keys, state: RwLock::new(state), changing: Mutex::new(()), events }))
+        let recorder = Recorder::new(Arc::clone(&keys), Arc::clone(&clock));
+        Ok(Arc::new(Self {
+            store,
+            keys,
+            state: RwLock::new(state),
+            changing: Mutex::new(()),
+            clock,
+            recorder,
+            events,
+        }))
     }
 
     /// Tells of changes from now on. A subscriber that falls behind must look at everything anew.
@@ -92,9 +122,16 @@ impl Directory {
         read(&self.state.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Persists these edits as one transaction, then shows them.
+    /// What makes and reads entries of the audit trail.
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    /// Persists these edits as one transaction, with who made them, then shows them.
     async fn commit(&self, _changing: &MutexGuard<'_, ()>, edits: Vec<Edit>) -> Result<(), ChangeError> {
-        self.store.change(self.seal(&edits)?).await?;
+        let mut changes = self.seal(&edits)?;
+        changes.extend(self.record(&edits));
+        self.store.change(changes).await?;
         self.show(edits);
         Ok(())
     }

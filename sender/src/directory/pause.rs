@@ -1,4 +1,5 @@
-//! Pausing an endpoint as part of somebody else's transaction: the settlement that caused it.
+//! Pausing an endpoint as part of somebody else's transaction: the settlement that caused it. What the operator is told
+//! of it is part of the same one, and so is its entry in the audit trail.
 
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use waxseal_keys::Timestamp;
 use super::item::{Edit, Item};
 use super::{ChangeError, Directory};
 use crate::model::endpoint::{Endpoint, EndpointStatus, PauseReason};
+use crate::operations::notices;
 use crate::store::RecordChange;
 
 /// A pause that is prepared. No other change is made until it is adopted or dropped; dropped, nothing has happened.
@@ -16,7 +18,7 @@ use crate::store::RecordChange;
 pub struct PauseEdit<'a> {
     directory: &'a Directory,
     _changing: MutexGuard<'a, ()>,
-    edit: Edit,
+    edits: Vec<Edit>,
     changes: Vec<RecordChange>,
 }
 
@@ -41,9 +43,14 @@ impl Directory {
         };
         let Some(endpoint) = self.endpoint(asked.id).filter(same) else { return Ok(None) };
         let status = EndpointStatus::Paused { reason, since: now };
-        let edit = Edit::Put(Item::Endpoint(Arc::new(Endpoint { status, ..Endpoint::clone(&endpoint) })));
-        let changes = vec![edit.seal(&self.keys)?];
-        Ok(Some(PauseEdit { directory: self, _changing: changing, edit, changes }))
+        let notice = notices::disabled(&endpoint, reason, now);
+        let edits = vec![
+            Edit::Put(Item::Endpoint(Arc::new(Endpoint { status, ..Endpoint::clone(&endpoint) }))),
+            Edit::Put(Item::Notice(Arc::new(notice))),
+        ];
+        let mut changes = self.seal(&edits)?;
+        changes.extend(self.record(&edits));
+        Ok(Some(PauseEdit { directory: self, _changing: changing, edits, changes }))
     }
 }
 
@@ -55,6 +62,6 @@ impl PauseEdit<'_> {
 
     /// Shows the pause, after its changes are on disk.
     pub fn adopt(self) {
-        self.directory.show(vec![self.edit]);
+        self.directory.show(self.edits);
     }
 }

@@ -104,6 +104,11 @@ impl Directory {
         self.read(|state| state.key_sets.get(&own).or_else(|| state.key_sets.get(&shared)).cloned())
     }
 
+    /// Every set of encryption keys, in no particular order.
+    pub fn key_sets(&self) -> Vec<Arc<EncryptionKeySet>> {
+        self.read(|state| state.key_sets.values().cloned().collect())
+    }
+
     /// The API token whose SHA-256 this is.
     pub fn token_by_hash(&self, sha256: &str) -> Option<Arc<ApiToken>> {
         self.read(|state| state.tokens.get(sha256).cloned())

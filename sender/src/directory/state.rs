@@ -7,14 +7,16 @@ use std::sync::Arc;
 use waxseal_envelope::{Audience, EventType};
 
 use super::item::{Item, Name};
-use crate::id::{ConsumerId, EndpointId, GroupName, RecoveryId};
+use crate::id::{ConsumerId, EndpointId, EventId, GroupName, RecoveryId};
 use crate::model::client_ca::ClientCa;
 use crate::model::consumer::{Consumer, DeclaredType, Group};
 use crate::model::encryption_keys::{EncryptionKeySet, KeyOwner};
 use crate::model::endpoint::{Endpoint, Subscription};
 use crate::model::health::EndpointHealth;
+use crate::model::notice::Notice;
 use crate::model::recovery::Recovery;
 use crate::model::token::ApiToken;
+use crate::model::told::Told;
 
 /// The present state. Ordered maps where the API lists.
 #[derive(Debug, Default)]
@@ -33,6 +35,10 @@ pub(super) struct State {
     pub(super) recoveries: BTreeMap<RecoveryId, Arc<Recovery>>,
     pub(super) tokens: HashMap<String, Arc<ApiToken>>,
     pub(super) client_ca: Option<Arc<ClientCa>>,
+    pub(super) notices: BTreeMap<EventId, Arc<Notice>>,
+    pub(super) told: BTreeMap<String, Arc<Told>>,
+    /// Whose endpoints operational events go to, if there is such a consumer. It is set at the start and not kept.
+    pub(super) operator: Option<ConsumerId>,
 }
 
 impl State {
@@ -65,6 +71,12 @@ impl State {
                 self.tokens.insert(token.sha256.clone(), token);
             }
             Item::ClientCa(authority) => self.client_ca = Some(authority),
+            Item::Notice(notice) => {
+                self.notices.insert(notice.event, notice);
+            }
+            Item::Told(told) => {
+                self.told.insert(told.id(), told);
+            }
         }
     }
 
@@ -94,6 +106,12 @@ impl State {
             }
             Name::Token(id) => self.tokens.retain(|_, token| token.id != *id),
             Name::ClientCa => self.client_ca = None,
+            Name::Notice(id) => {
+                self.notices.remove(id);
+            }
+            Name::Told(id) => {
+                self.told.remove(id);
+            }
         }
     }
 

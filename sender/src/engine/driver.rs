@@ -184,7 +184,7 @@ fn hear(shared: &Arc<Shared>, heard: Result<DirectoryEvent, broadcast::error::Re
         Ok(DirectoryEvent::KeysChanged(KeyOwner::Consumer(consumer))) => {
             look_at_holds(shared, Some(&consumer));
         }
-        Ok(DirectoryEvent::RecoveryChanged(_)) => {}
+        Ok(DirectoryEvent::RecoveryChanged(_) | DirectoryEvent::NoticeKept) => {}
         // Too many changes at once: any endpoint may be concerned. Those that are gone are noticed at the next claim.
         Err(broadcast::error::RecvError::Lagged(_)) => {
             shared.with(|schedule, now| schedule.refresh_all(now));

@@ -78,3 +78,10 @@ pub struct KnownKey {
     /// When it was admitted; never used before.
     pub admitted_at: Option<Timestamp>,
 }
+
+impl KnownKey {
+    /// When its owner stops using it: the JWK's `exp`, if it says so.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.jwk.get("exp").and_then(serde_json::Value::as_i64).map(Timestamp::from_seconds)
+    }
+}

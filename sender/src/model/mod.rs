@@ -2,7 +2,7 @@
 //!
 //! Plain data, valid by construction; no storage, no network. What is configured (this module's
 //! [`consumer`], [`endpoint`], [`authentication`], [`server_authentication`], [`pace`], [`retry`], [`health`],
-//! [`encryption_keys`], [`client_ca`], [`recovery`], [`token`], [`verification`]) lives in memory in the
+//! [`encryption_keys`], [`client_ca`], [`recovery`], [`token`], [`verification`], [`notice`], [`told`]) lives in memory in the
 //! [`Directory`](crate::directory::Directory) and encrypted in the store. What flows ([`event`], [`delivery`]) lives in
 //! the store alone.
 
@@ -16,10 +16,12 @@ pub mod endpoint;
 pub mod event;
 pub mod header;
 pub mod health;
+pub mod notice;
 pub mod pace;
 pub mod recovery;
 pub mod retry;
 pub mod secret;
 pub mod server_authentication;
 pub mod token;
+pub mod told;
 pub mod verification;

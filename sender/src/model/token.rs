@@ -47,4 +47,6 @@ pub enum Scope {
     Tokens,
     /// Read the metrics.
     Metrics,
+    /// Read the audit trail.
+    Audit,
 }

@@ -6,9 +6,10 @@
 use futures_util::future::join_all;
 
 use super::Publisher;
-use crate::id::DeliveryId;
+use crate::audit::Deed;
+use crate::id::{ConsumerId, DeliveryId};
 use crate::model::delivery::{Delivery, DeliveryState, LiveDelivery};
-use crate::store::{DeliveryFilter, Outcome, Settled, Settlement, StoreError};
+use crate::store::{DeliveryFilter, Outcome, RecordChange, Settled, Settlement, StoreError};
 
 /// Whether an attempt was being made when its delivery was cancelled.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -74,8 +75,12 @@ impl Publisher {
     /// [`CancelError`], if it is over, or the store fails.
     pub async fn cancel(&self, id: DeliveryId) -> Result<Attempting, CancelError> {
         let this = self.clone();
+        let consumer = self.store.delivery(id).await?.map(|delivery| delivery.consumer);
+        let entry = self.entry("delivery.cancel", id.to_string(), consumer);
         // A task of its own: whoever asked may go away between the write and the word to the engine.
-        tokio::spawn(async move { this.cancel_one(id).await }).await.map_err(|_| CancelError::Ending)?
+        tokio::spawn(async move { this.cancel_one(id, vec![entry]).await })
+            .await
+            .map_err(|_| CancelError::Ending)?
     }
 
     /// Cancels some of the live deliveries that match, as many as one request should; says where to go on.
@@ -84,14 +89,29 @@ impl Publisher {
     /// If the store fails; what was cancelled until then stays so.
     pub async fn cancel_matching(&self, filter: DeliveryFilter) -> Result<CancelledSome, CancelError> {
         let this = self.clone();
+        let (object, owner) = match filter.endpoint.and_then(|id| self.directory.endpoint(id)) {
+            Some(endpoint) => (endpoint.id.to_string(), Some(endpoint.consumer.clone())),
+            None => (String::new(), filter.consumer.clone()),
+        };
+        // Once for all of them, and first: nothing is cancelled that is not on record.
+        self.store.change(vec![self.entry("endpoint.cancel", object, owner)]).await?;
         tokio::spawn(async move { this.cancel_pages(filter).await }).await.map_err(|_| CancelError::Ending)?
     }
 
-    async fn cancel_one(&self, id: DeliveryId) -> Result<Attempting, CancelError> {
+    fn entry(&self, action: &str, object: String, consumer: Option<ConsumerId>) -> RecordChange {
+        let deed = Deed { action: action.to_owned(), object, consumer, ..Deed::default() };
+        self.directory.recorder().entry(deed)
+    }
+
+    async fn cancel_one(
+        &self,
+        id: DeliveryId,
+        changes: Vec<RecordChange>,
+    ) -> Result<Attempting, CancelError> {
         for _ in 0..TRIES {
             let delivery = self.store.delivery(id).await?.ok_or(CancelError::NotFound)?;
             let live = delivery.live().ok_or(CancelError::Over { state: delivery.state })?;
-            if self.end(live).await? == Settled::Recorded {
+            if self.end(live, changes.clone()).await? == Settled::Recorded {
                 let in_flight = self.engine.withdrawn(delivery.endpoint, &[id]);
                 return Ok(if in_flight.is_empty() { Attempting::Not } else { Attempting::Now });
             }
@@ -121,9 +141,9 @@ impl Publisher {
         let ends = found.into_iter().map(async |delivery| {
             let Some(live) = delivery.live() else { return Ok(None) };
             let (endpoint, id) = (delivery.endpoint, delivery.id);
-            match self.end(live).await? {
+            match self.end(live, Vec::new()).await? {
                 Settled::Recorded => Ok(Some(self.engine.withdrawn(endpoint, &[id]).len())),
-                Settled::Stale => match self.cancel_one(id).await {
+                Settled::Stale => match self.cancel_one(id, Vec::new()).await {
                     Ok(attempting) => Ok(Some(usize::from(attempting == Attempting::Now))),
                     Err(CancelError::NotFound | CancelError::Over { .. }) => Ok(None),
                     Err(error) => Err(error),
@@ -140,13 +160,10 @@ impl Publisher {
         Ok(sum)
     }
 
-    async fn end(&self, delivery: LiveDelivery) -> Result<Settled, StoreError> {
+    async fn end(&self, delivery: LiveDelivery, changes: Vec<RecordChange>) -> Result<Settled, StoreError> {
         let outcome = Outcome::Final(DeliveryState::Cancelled);
         let at = self.clock.now();
-        let settled = self
-            .store
-            .settle(Settlement { delivery, attempt: None, outcome, at, changes: Vec::new() })
-            .await?;
+        let settled = self.store.settle(Settlement { delivery, attempt: None, outcome, at, changes }).await?;
         if settled == Settled::Recorded {
             metrics::counter!("waxseal_deliveries_total", "result" => "cancelled").increment(1);
         }

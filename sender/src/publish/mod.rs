@@ -23,6 +23,7 @@ mod idempotency;
 pub mod payload;
 mod redeliver;
 mod single;
+mod tell;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -227,6 +228,7 @@ impl Publisher {
             wrapped_keys: accepted.wrapped_keys.into_iter().collect(),
             deliveries,
             idempotency,
+            changes: Vec::new(),
         };
         let expectation = Expectation::new(Arc::clone(&self.engine), accepted.expected);
         match self.keep(new, Arc::new(event), expectation).await? {

@@ -6,6 +6,7 @@ use waxseal_keys::Timestamp;
 
 use super::payload::read_payload;
 use super::{Publisher, live};
+use crate::audit::Deed;
 use crate::engine::Arrival;
 use crate::id::{ConsumerId, DeliveryId, EventId};
 use crate::model::delivery::Delivery;
@@ -89,20 +90,27 @@ impl Publisher {
     /// # Errors
     /// [`RedeliverError`]; nothing was changed.
     pub async fn redeliver(&self, delivery: &Delivery, under: Under) -> Result<Redelivered, RedeliverError> {
+        let deed = Deed {
+            action: "delivery.redeliver".to_owned(),
+            object: delivery.id.to_string(),
+            consumer: Some(delivery.consumer.clone()),
+            ..Deed::default()
+        };
         let Ready { delivery, arrival, endpoint, event } = self.ready_again(delivery).await?;
+        let entry = self.directory.recorder().entry(deed);
         if under == Under::NewId {
             let as_new = PublishedEvent {
                 id: EventId::generate(self.clock.now()),
                 redelivery_of: Some(event.id),
                 ..PublishedEvent::clone(&event)
             };
-            return self.accept_for(&endpoint, as_new, delivery.expires_at).await;
+            return self.accept_for(&endpoint, as_new, delivery.expires_at, entry).await;
         }
         let redelivery_of = event.redelivery_of;
         let made = Redelivered { delivery: delivery.id, event: event.id, redelivery_of };
         let (store, engine) = (Arc::clone(&self.store), Arc::clone(&self.engine));
         let task = async move {
-            store.redeliver(vec![(delivery, arrival.delivery.event)], Vec::new()).await?;
+            store.redeliver(vec![(delivery, arrival.delivery.event)], vec![entry]).await?;
             engine.arrived(vec![arrival]);
             Ok::<_, StoreError>(())
         };

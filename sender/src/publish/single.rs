@@ -13,10 +13,11 @@ use super::{
     Expectation, FannedOut, PublishError, PublishedDelivery, Publisher, RedeliverError, Redelivered,
     SealedPayload,
 };
+use crate::audit::Deed;
 use crate::id::{EndpointId, EventId};
 use crate::model::endpoint::Endpoint;
 use crate::model::event::PublishedEvent;
-use crate::store::NewEvent;
+use crate::store::{NewEvent, RecordChange};
 
 impl Publisher {
     /// Sends an endpoint an event of the reserved type `waxseal.test`, whatever it is subscribed to, and nobody else.
@@ -40,15 +41,23 @@ impl Publisher {
             data: Data::json(said.to_string().as_bytes()).expect("a small object"),
             redelivery_of: None,
         };
-        self.accept_for(&endpoint, event, Some(now.saturating_add(TEST_LIFE))).await
+        let deed = Deed {
+            action: "endpoint.test".to_owned(),
+            object: endpoint.id.to_string(),
+            consumer: Some(endpoint.consumer.clone()),
+            ..Deed::default()
+        };
+        let entry = self.directory.recorder().entry(deed);
+        self.accept_for(&endpoint, event, Some(now.saturating_add(TEST_LIFE)), entry).await
     }
 
-    /// Accepts an event for one endpoint.
+    /// Accepts an event for one endpoint, because somebody wanted it, as `entry` says.
     pub(super) async fn accept_for(
         &self,
         endpoint: &Endpoint,
         event: PublishedEvent,
         expires_at: Option<Timestamp>,
+        entry: RecordChange,
     ) -> Result<Redelivered, RedeliverError> {
         // A consumer without a data key is one that is being erased.
         let key = self.data_keys.of(&endpoint.consumer).ok_or(RedeliverError::EndpointGone)?;
@@ -67,6 +76,7 @@ impl Publisher {
             wrapped_keys: accepted.wrapped_keys.into_iter().collect(),
             deliveries: accepted.deliveries,
             idempotency: None,
+            changes: vec![entry],
         };
         let made = Redelivered { delivery: delivery.id, event: event.id, redelivery_of: event.redelivery_of };
         let expectation = Expectation::new(Arc::clone(&self.engine), accepted.expected);

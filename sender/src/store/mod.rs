@@ -6,7 +6,7 @@
 //!
 //! **Everything secret arrives here as ciphertext.** A store sees ids, times, counters, states, event type names and
 //! key ids in the clear, because it must index them; payloads, URLs, credentials, response excerpts and private keys
-//! it never does.
+//! it never does. Of the audit trail it sees who did what to what, and nothing more.
 //!
 //! **What is acknowledged is durable.** A method that writes returns after the commit is on disk. Writes that wait
 //! together share one commit.
@@ -15,7 +15,9 @@
 //! stored one and writes nothing if they differ, so a stale owner can never undo what another has recorded.
 
 mod age;
+mod audit;
 mod error;
+mod failures;
 mod filter;
 pub mod sqlite;
 
@@ -25,7 +27,9 @@ use async_trait::async_trait;
 use waxseal_keys::Timestamp;
 
 pub use self::age::{AgePosition, Kept, Removed, Slice};
+pub use self::audit::{AuditFilter, AuditPage, AuditRow};
 pub use self::error::StoreError;
+pub use self::failures::{FailureCount, Failures, MOST_FAILURES};
 pub use self::filter::{DeliveryFilter, DeliveryPage, Order};
 use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use crate::model::delivery::{Attempt, Delivery, DeliveryState, LiveDelivery};
@@ -43,6 +47,12 @@ pub trait Catalog: Debug + Send + Sync {
 
     /// Writes all of these changes, or none.
     async fn change(&self, changes: Vec<RecordChange>) -> Result<(), StoreError>;
+
+    /// A page of the entries of the audit trail that match. A page costs a bounded effort.
+    async fn audit(&self, filter: AuditFilter) -> Result<AuditPage, StoreError>;
+
+    /// Forgets the oldest entries of the audit trail from before this moment, at most `limit`; returns how many.
+    async fn forget_audit(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
 }
 
 /// What flows: events, live deliveries, attempts.
@@ -121,6 +131,9 @@ pub trait Outbox: Debug + Send + Sync {
     /// The attempts of a delivery, oldest first.
     async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError>;
 
+    /// What endpoints refused, and what ended badly, recorded from `from` on and before `until`.
+    async fn failures(&self, from: Timestamp, until: Timestamp) -> Result<Failures, StoreError>;
+
     /// How much is live: for metrics and health.
     async fn backlog(&self) -> Result<Backlog, StoreError>;
 
@@ -155,8 +168,13 @@ pub trait KeyRecords: Debug + Send + Sync {
     /// The signing ring, if one was ever kept.
     async fn ring(&self) -> Result<Option<RingRecord>, StoreError>;
 
-    /// Keeps the ring if its version is still `expected` (0: none was ever kept); says whether it did.
-    async fn save_ring(&self, expected: u64, sealed: Vec<u8>) -> Result<bool, StoreError>;
+    /// Keeps the ring, with these changes, if its version is still `expected` (0: none was ever kept); says whether it did.
+    async fn save_ring(
+        &self,
+        expected: u64,
+        sealed: Vec<u8>,
+        changes: Vec<RecordChange>,
+    ) -> Result<bool, StoreError>;
 
     /// Every data key.
     async fn data_keys(&self) -> Result<Vec<DataKeyRecord>, StoreError>;
@@ -195,6 +213,10 @@ pub enum RecordKind {
     Token,
     /// The authority of the sender's client certificates.
     ClientCa,
+    /// Something that the operator is to be told.
+    Notice,
+    /// Something that the operator was told, and that still stands.
+    Told,
 }
 
 impl RecordKind {
@@ -210,6 +232,8 @@ impl RecordKind {
             Self::Recovery => "recovery",
             Self::Token => "token",
             Self::ClientCa => "client_ca",
+            Self::Notice => "notice",
+            Self::Told => "told",
         }
     }
 
@@ -225,6 +249,8 @@ impl RecordKind {
             Self::Recovery,
             Self::Token,
             Self::ClientCa,
+            Self::Notice,
+            Self::Told,
         ];
         all.into_iter().find(|kind| kind.name() == name)
     }
@@ -243,7 +269,7 @@ pub struct Record {
     pub sealed: Vec<u8>,
 }
 
-/// A change to one record.
+/// A change to one record, or the entry of one in the audit trail.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum RecordChange {
     /// Writes it, new or over the old one.
@@ -255,6 +281,8 @@ pub enum RecordChange {
         /// Its id among its kind.
         id: String,
     },
+    /// Adds an entry to the audit trail: who did what else is written here.
+    Audit(AuditRow),
 }
 
 /// An event to keep, with its deliveries.
@@ -276,6 +304,8 @@ pub struct NewEvent {
     pub deliveries: Vec<NewDelivery>,
     /// How a repetition of the same request is known.
     pub idempotency: Option<Idempotency>,
+    /// What else changes with it, in the same transaction.
+    pub changes: Vec<RecordChange>,
 }
 
 /// A delivery to keep.

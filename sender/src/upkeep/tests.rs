@@ -2,9 +2,9 @@ use tempfile::TempDir;
 use waxseal_keys::ManualClock;
 
 use super::*;
-use crate::id::EventId;
+use crate::id::{AuditId, EventId};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{NewEvent, Outbox};
+use crate::store::{AuditFilter, AuditRow, Catalog, NewEvent, Outbox, RecordChange};
 
 fn days(n: u32) -> Age {
     Age::UpTo(n * DAY)
@@ -68,6 +68,7 @@ async fn old_event() -> (Arc<SqliteStore>, Arc<ManualClock>, EventId, TempDir) {
         wrapped_keys: Vec::new(),
         deliveries: Vec::new(),
         idempotency: None,
+        changes: Vec::new(),
     };
     store.accept(event).await.unwrap();
     let clock = Arc::new(ManualClock::new(start.saturating_add(2 * DAY)));
@@ -84,6 +85,29 @@ async fn one_pass_removes_contents_and_then_records() {
     clock.advance(DAY);
     upkeep.pass().await.unwrap();
     assert_eq!(store.event(id).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn entries_of_the_audit_trail_go_by_their_own_age() {
+    let (store, clock, _, _folder) = old_event().await;
+    let row = |made_at| AuditRow {
+        id: AuditId::generate(made_at),
+        actor: "engine".to_owned(),
+        action: "endpoint.update".to_owned(),
+        object: "ep_1".to_owned(),
+        consumer: None,
+        sealed: vec![1],
+    };
+    let now = clock.now();
+    // More than a slice of old ones, and one that is young.
+    let old = (0..SLICE + 1).map(|n| row(now.saturating_sub(5 * DAY + Duration::from_secs(u64::from(n)))));
+    let young = row(now.saturating_sub(DAY));
+    let all = old.chain([young.clone()]).map(RecordChange::Audit).collect();
+    store.change(all).await.unwrap();
+    let retention = Retention { audit: days(2), ..Retention::default() };
+    Upkeep::new(store.clone(), clock, retention).pass().await.unwrap();
+    let left = store.audit(AuditFilter { limit: 1_000, ..AuditFilter::default() }).await.unwrap();
+    assert_eq!(left.rows, [young]);
 }
 
 #[tokio::test]

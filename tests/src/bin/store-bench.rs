@@ -161,6 +161,7 @@ fn work(number: usize, endpoints: usize, keyed: bool) -> (NewEvent, Settlement) 
         wrapped_keys: vec![(consumer, vec![0xA5; 61])],
         deliveries: vec![delivery],
         idempotency: keyed.then_some(idempotency),
+        changes: Vec::new(),
     };
     (event, settlement)
 }

@@ -58,6 +58,7 @@ async fn accept_for_ever(store: Arc<SqliteStore>) {
                 expires_at: None,
             }],
             idempotency: None,
+            changes: Vec::new(),
         };
         store.accept(accepted).await.expect("room on the disk");
         say("accepted", &event.to_string());

@@ -2,6 +2,7 @@
 //!
 //! It keeps nothing on disk and is fast at nothing. It is what the real stores are compared with.
 
+mod failures;
 mod outbox;
 mod prune;
 
@@ -10,11 +11,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use waxseal_keys::Timestamp;
-use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId, EventId};
+use waxseal_sender::id::{AuditId, ConsumerId, DeliveryId, EndpointId, EventId};
 use waxseal_sender::model::delivery::{Attempt, DeliveryState};
 use waxseal_sender::store::{
-    Catalog, DataKeyRecord, KeyRecords, NewEvent, Record, RecordChange, RecordKind, RewrappedKeys,
-    RingRecord, StoreError,
+    AuditFilter, AuditPage, AuditRow, Catalog, DataKeyRecord, KeyRecords, NewEvent, Record, RecordChange,
+    RecordKind, RewrappedKeys, RingRecord, StoreError,
 };
 
 /// The store.
@@ -26,8 +27,11 @@ pub struct StoreModel {
 #[derive(Debug, Default)]
 struct State {
     records: BTreeMap<(RecordKind, String), Record>,
+    audit: BTreeMap<AuditId, AuditRow>,
     events: BTreeMap<EventId, NewEvent>,
     deliveries: BTreeMap<DeliveryId, Entry>,
+    /// Everything that was recorded of deliveries, as it came.
+    log: Vec<failures::Logged>,
     idempotency: BTreeMap<[u8; 32], Remembered>,
     ring: Option<RingRecord>,
     data_keys: BTreeMap<Option<ConsumerId>, DataKeyRecord>,
@@ -70,6 +74,9 @@ impl State {
                 RecordChange::Remove { kind, id } => {
                     self.records.remove(&(kind, id));
                 }
+                RecordChange::Audit(row) => {
+                    self.audit.insert(row.id, row);
+                }
             }
         }
     }
@@ -99,6 +106,21 @@ impl Catalog for StoreModel {
         self.state().change(changes);
         Ok(())
     }
+
+    async fn audit(&self, filter: AuditFilter) -> Result<AuditPage, StoreError> {
+        let state = self.state();
+        let matching = state.audit.values().rev().filter(|row| filter.matches(row));
+        let rows = matching.take(usize::try_from(filter.limit).unwrap()).cloned().collect();
+        Ok(AuditPage { rows, reached: None })
+    }
+
+    async fn forget_audit(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        let mut state = self.state();
+        let old: Vec<_> = state.audit.range(..AuditId::lower_bound(before)).map(|(id, _)| *id).collect();
+        let limit = usize::try_from(limit).unwrap();
+        let forgotten = old.iter().take(limit).filter(|id| state.audit.remove(id).is_some()).count();
+        Ok(u64::try_from(forgotten).unwrap())
+    }
 }
 
 #[async_trait]
@@ -107,11 +129,17 @@ impl KeyRecords for StoreModel {
         Ok(self.state().ring.clone())
     }
 
-    async fn save_ring(&self, expected: u64, sealed: Vec<u8>) -> Result<bool, StoreError> {
+    async fn save_ring(
+        &self,
+        expected: u64,
+        sealed: Vec<u8>,
+        changes: Vec<RecordChange>,
+    ) -> Result<bool, StoreError> {
         let mut state = self.state();
         let version = state.ring.as_ref().map_or(0, |ring| ring.version);
         if version == expected {
             state.ring = Some(RingRecord { version: version + 1, sealed });
+            state.change(changes);
         }
         Ok(version == expected)
     }

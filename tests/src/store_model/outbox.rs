@@ -7,11 +7,12 @@ use waxseal_keys::Timestamp;
 use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use waxseal_sender::model::delivery::{Attempt, Delivery, DeliveryState, LiveDelivery};
 use waxseal_sender::store::{
-    Accepted, Backlog, DeliveryFilter, DeliveryPage, DuePosition, EndpointWork, EventSummary, NewDelivery,
-    NewEvent, Order, Outbox, Outcome, RecordChange, Redated, Removed, Settled, Settlement, Slice, StoreError,
-    StoredPayload,
+    Accepted, Backlog, DeliveryFilter, DeliveryPage, DuePosition, EndpointWork, EventSummary, Failures,
+    NewDelivery, NewEvent, Order, Outbox, Outcome, RecordChange, Redated, Removed, Settled, Settlement,
+    Slice, StoreError, StoredPayload,
 };
 
+use super::failures::Logged;
 use super::{Entry, Remembered, State, StoreModel};
 
 #[async_trait]
@@ -38,6 +39,7 @@ impl Outbox for StoreModel {
         for delivery in event.deliveries.iter().cloned() {
             state.add(delivery, event.id);
         }
+        state.change(event.changes.clone());
         state.events.insert(event.id, event);
         Ok(Accepted::New)
     }
@@ -126,6 +128,11 @@ impl Outbox for StoreModel {
         else {
             return Ok(Settled::Stale);
         };
+        let ended = match settlement.outcome {
+            Outcome::Final(state) => Some(state),
+            Outcome::Again { .. } => None,
+        };
+        let logged = Logged::of(entry, settlement.attempt.as_ref(), ended, settlement.at);
         if let Some(attempt) = settlement.attempt {
             entry.attempts.push(attempt);
             entry.last_attempt_at = Some(settlement.at);
@@ -134,6 +141,7 @@ impl Outbox for StoreModel {
             Outcome::Final(state) => (entry.ended, entry.ended_at) = (Some(state), Some(settlement.at)),
             Outcome::Again { due_at } => entry.due_at = due_at,
         }
+        state.log.push(logged);
         state.change(settlement.changes);
         Ok(Settled::Recorded)
     }
@@ -239,6 +247,10 @@ impl Outbox for StoreModel {
 
     async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
         Ok(self.state().deliveries.get(&delivery).map_or_else(Vec::new, |entry| entry.attempts.clone()))
+    }
+
+    async fn failures(&self, from: Timestamp, until: Timestamp) -> Result<Failures, StoreError> {
+        Ok(self.state().failures(from, until))
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {

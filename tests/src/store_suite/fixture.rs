@@ -1,9 +1,11 @@
 //! Ids, times and rows that properties are made from: deterministic, so that a failure reads the same twice.
 
 use waxseal_keys::Timestamp;
-use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId, EventId};
+use waxseal_sender::id::{AuditId, ConsumerId, DeliveryId, EndpointId, EventId};
 use waxseal_sender::model::delivery::{Attempt, LiveDelivery};
-use waxseal_sender::store::{DeliveryFilter, Idempotency, NewDelivery, NewEvent, Outcome, Settlement};
+use waxseal_sender::store::{
+    AuditRow, DeliveryFilter, Idempotency, NewDelivery, NewEvent, Outcome, Settlement,
+};
 
 /// A moment.
 pub fn at(millis: i64) -> Timestamp {
@@ -23,6 +25,23 @@ pub fn delivery_id(number: u32) -> DeliveryId {
 /// The endpoint with this number.
 pub fn endpoint_id(number: u32) -> EndpointId {
     EndpointId::from_bytes(id(0xB0, number))
+}
+
+/// The audit entry's id with this number: a minute after the one before.
+pub fn audit_id(number: u32) -> AuditId {
+    AuditId::lower_bound(at(i64::from(number) * 60_000))
+}
+
+/// An audit entry; some share their consumer, object, actor or action.
+pub fn audit_row(number: u32) -> AuditRow {
+    AuditRow {
+        id: audit_id(number),
+        actor: format!("actor-{}", number % 2),
+        action: if number.is_multiple_of(5) { "endpoint.pause" } else { "endpoint.update" }.to_owned(),
+        object: format!("object-{}", number % 7),
+        consumer: (!number.is_multiple_of(4)).then(|| consumer(number % 3)),
+        sealed: number.to_le_bytes().to_vec(),
+    }
 }
 
 /// The consumer with this number.
@@ -65,6 +84,7 @@ pub fn new_event(number: u32, accepted_at: Timestamp, deliveries: Vec<NewDeliver
         wrapped_keys: consumers.into_iter().map(wrap).collect(),
         deliveries,
         idempotency: None,
+        changes: Vec::new(),
     }
 }
 
@@ -93,7 +113,7 @@ pub fn attempt(number: u32, started_at: Timestamp, next_at: Option<Timestamp>) -
         number,
         started_at,
         duration_ms: 40 + number,
-        status: full.then_some(503),
+        status: full.then_some(if number % 4 == 1 { 503 } else { 403 }),
         result: if full { "answer.status" } else { "post.timeout" }.to_owned(),
         signing_kid: format!("signer-{number}"),
         encryption_kid: full.then(|| "recipient".to_owned()),

@@ -39,13 +39,13 @@ pub async fn records_are_written_over_and_removed(subject: impl Subject) {
 pub async fn the_ring_is_kept_by_compare_and_set(subject: impl Subject) {
     let store = subject.store();
     assert_eq!(store.ring().await.unwrap(), None);
-    assert!(!store.save_ring(1, b"early".to_vec()).await.unwrap());
-    assert!(store.save_ring(0, b"one".to_vec()).await.unwrap());
-    assert!(!store.save_ring(0, b"again".to_vec()).await.unwrap());
-    assert!(!store.save_ring(2, b"ahead".to_vec()).await.unwrap());
-    assert!(!store.save_ring(u64::MAX, b"far ahead".to_vec()).await.unwrap());
+    assert!(!store.save_ring(1, b"early".to_vec(), vec![]).await.unwrap());
+    assert!(store.save_ring(0, b"one".to_vec(), vec![]).await.unwrap());
+    assert!(!store.save_ring(0, b"again".to_vec(), vec![]).await.unwrap());
+    assert!(!store.save_ring(2, b"ahead".to_vec(), vec![]).await.unwrap());
+    assert!(!store.save_ring(u64::MAX, b"far ahead".to_vec(), vec![]).await.unwrap());
     assert_eq!(store.ring().await.unwrap(), Some(RingRecord { version: 1, sealed: b"one".to_vec() }));
-    assert!(store.save_ring(1, b"two".to_vec()).await.unwrap());
+    assert!(store.save_ring(1, b"two".to_vec(), vec![]).await.unwrap());
     assert_eq!(store.ring().await.unwrap(), Some(RingRecord { version: 2, sealed: b"two".to_vec() }));
 }
 
@@ -54,8 +54,8 @@ pub async fn of_two_savers_of_the_ring_one_wins(subject: impl Subject) {
     let store = subject.store();
     for version in 0..10 {
         let (one, two) = tokio::join!(
-            store.save_ring(version, b"one".to_vec()),
-            store.save_ring(version, b"two".to_vec())
+            store.save_ring(version, b"one".to_vec(), vec![]),
+            store.save_ring(version, b"two".to_vec(), vec![])
         );
         assert_ne!(one.unwrap(), two.unwrap());
     }
@@ -100,7 +100,7 @@ pub async fn keys_are_rewrapped_together(subject: impl Subject) {
     assert!(store.rewrap(rewrapped(None, &[])).await.unwrap(), "an empty store has nothing to wrap");
     store.keep_data_key(data_key(None, "old")).await.unwrap();
     assert!(store.rewrap(rewrapped(None, &[None])).await.unwrap(), "there need not be a ring");
-    store.save_ring(0, b"ring, old".to_vec()).await.unwrap();
+    store.save_ring(0, b"ring, old".to_vec(), Vec::new()).await.unwrap();
     for owner in [1, 2] {
         store.keep_data_key(data_key(Some(consumer(owner)), "old")).await.unwrap();
     }
@@ -123,7 +123,7 @@ pub async fn keys_are_rewrapped_together(subject: impl Subject) {
     let expected: Vec<_> = all.iter().map(|owner| data_key(owner.map(consumer), "new")).collect();
     assert_eq!(sorted_keys(store).await, expected);
     assert!(
-        !store.save_ring(1, b"late".to_vec()).await.unwrap(),
+        !store.save_ring(1, b"late".to_vec(), Vec::new()).await.unwrap(),
         "who knew the old ring does not write over it"
     );
 }
@@ -151,7 +151,7 @@ pub async fn everything_is_there_after_reopening(mut subject: impl Subject) {
         .await
         .unwrap();
     store.change(vec![put(RecordKind::Consumer, "acme", 1)]).await.unwrap();
-    store.save_ring(0, b"ring".to_vec()).await.unwrap();
+    store.save_ring(0, b"ring".to_vec(), vec![]).await.unwrap();
     store.keep_data_key(data_key(Some(consumer(1)), "first")).await.unwrap();
     let before = image(store).await;
 

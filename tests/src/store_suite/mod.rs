@@ -5,6 +5,7 @@
 
 pub mod accepting;
 pub mod aging;
+pub mod auditing;
 pub mod fixture;
 pub mod keeping;
 pub mod listing;
@@ -59,6 +60,7 @@ macro_rules! store_suite {
             a_delivery_can_be_moved_without_an_attempt
             nonsense_is_refused
             cancelling_ends_what_is_live_and_nothing_else
+            failures_are_counted_by_window
         });
         $crate::store_suite!(@ $subject: listing {
             every_filter_finds_what_matches
@@ -73,6 +75,11 @@ macro_rules! store_suite {
             a_walk_in_small_slices_finds_all
             nothing_is_delivered_again_without_content
             a_repetition_is_known_after_the_content_has_gone
+        });
+        $crate::store_suite!(@ $subject: auditing {
+            entries_are_found_by_what_they_say
+            an_entry_is_written_with_its_change_or_not_at_all
+            the_oldest_entries_are_forgotten
         });
         $crate::store_suite!(@ $subject: keeping {
             records_are_written_over_and_removed

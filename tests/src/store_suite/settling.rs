@@ -2,13 +2,13 @@
 
 use waxseal_sender::model::delivery::{Delivery, DeliveryState, LiveDelivery};
 use waxseal_sender::store::{
-    Outcome, Record, RecordChange, RecordKind, Settled, Settlement, Store, StoreError,
+    FailureCount, Outcome, Record, RecordChange, RecordKind, Settled, Settlement, Store, StoreError,
 };
 
 use super::Subject;
 use super::fixture::{
     at, attempt, delivery_id, end_without_attempt, endpoint_id, everything, live, new_delivery, new_event,
-    settlement,
+    owner_of, settlement,
 };
 
 const FINAL: [DeliveryState; 5] = [
@@ -214,4 +214,60 @@ fn record(id: &str) -> Record {
 
 fn put(id: &str) -> RecordChange {
     RecordChange::Put(record(id))
+}
+
+/// Refused attempts and bad ends, counted by what they have in common; each window has what was recorded in it.
+pub async fn failures_are_counted_by_window(subject: impl Subject) {
+    let store = subject.store();
+    for number in 1..=5 {
+        accepted(store, number).await;
+    }
+    let end = |number, state, moment| {
+        let delivery = live(number, number, 1, at(0), 0);
+        settlement(delivery, Outcome::Final(state), at(moment))
+    };
+    let refused = |number, skew, moment| {
+        let again = Outcome::Again { due_at: at(0) };
+        let mut refused = settlement(live(number, number, 1, at(0), 0), again, at(moment));
+        let attempt = refused.attempt.as_mut().unwrap();
+        (attempt.status, attempt.result) = (Some(400), "answer.invalid_request".to_owned());
+        attempt.clock_skew_seconds = skew;
+        refused
+    };
+    store.settle(end(1, DeliveryState::Exhausted, 10)).await.unwrap();
+    store.settle(end(2, DeliveryState::Delivered, 11)).await.unwrap();
+    store.settle(end(3, DeliveryState::Cancelled, 12)).await.unwrap();
+    store.settle(refused(4, Some(70), 13)).await.unwrap();
+    store.settle(refused(5, Some(-95), 19)).await.unwrap();
+    let expired = live(4, 4, 1, at(0), 1);
+    let expired = end_without_attempt(expired, Outcome::Final(DeliveryState::Expired), at(20));
+    store.settle(expired).await.unwrap();
+
+    let found = async |from, until| {
+        let mut failures = store.failures(at(from), at(until)).await.unwrap();
+        assert!(!failures.is_cut);
+        failures.counts.sort_by_key(|count| (count.event_type.clone(), count.state.map(DeliveryState::name)));
+        let short = |count: &FailureCount| {
+            assert_eq!((count.endpoint, &count.consumer), (endpoint_id(1), &owner_of(1)));
+            let code = count.result.clone().unwrap_or_default();
+            (count.event_type.clone(), count.state, code, count.count, count.clock_skew_seconds)
+        };
+        failures.counts.iter().map(short).collect::<Vec<_>>()
+    };
+    let refusal =
+        |kind: &str, skew| (kind.to_owned(), None, "answer.invalid_request".to_owned(), 1, Some(skew));
+    let exhausted = Some(DeliveryState::Exhausted);
+    assert_eq!(
+        found(10, 20).await,
+        [
+            refusal("order.kind0", 70),
+            refusal("order.kind1", -95),
+            ("order.kind1".to_owned(), exhausted, "answer.status".to_owned(), 1, Some(-90)),
+        ]
+    );
+    assert_eq!(
+        found(20, 21).await,
+        [("order.kind0".to_owned(), Some(DeliveryState::Expired), String::new(), 1, None)]
+    );
+    assert_eq!(found(0, 10).await, []);
 }

@@ -10,6 +10,7 @@ mod isolation;
 mod keys;
 mod listen;
 mod matrix;
+mod operations;
 mod own_keys;
 mod program;
 mod replay;

@@ -96,7 +96,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     database.pragma_update(None, "user_version", 77).unwrap();
     drop(database);
     let refused = SqliteStore::open(&subject.path).unwrap_err();
-    assert!(matches!(refused, StoreError::NewerSchema { found: 77, known: 3 }), "{refused:?}");
+    assert!(matches!(refused, StoreError::NewerSchema { found: 77, known } if known < 77), "{refused:?}");
     let database = rusqlite::Connection::open(&subject.path).unwrap();
     let version: u32 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     assert_eq!(version, 77);
@@ -236,9 +236,11 @@ async fn what_an_old_key_encryption_key_opens_is_in_no_file() {
     }
     for version in 0..20 {
         let sealed = ring.repeat(if version % 2 == 0 { 300 } else { 1 });
-        assert!(subject.store.save_ring(version, sealed).await.unwrap());
+        assert!(subject.store.save_ring(version, sealed, Vec::new()).await.unwrap());
     }
-    assert!(subject.store.save_ring(20, b"a later ring under the old key".to_vec()).await.unwrap());
+    assert!(
+        subject.store.save_ring(20, b"a later ring under the old key".to_vec(), Vec::new()).await.unwrap()
+    );
     assert!(!holds(folder, &ring), "a retired private key is not left behind");
     assert!(holds(folder, b"a later ring") && holds(folder, &wrapped));
     let rewrapped = RewrappedKeys {

@@ -5,15 +5,15 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use waxseal_sender::model::delivery::{DeliveryState, LiveDelivery};
 use waxseal_sender::store::{
-    DataKeyRecord, DeliveryFilter, DuePosition, Kept, NewDelivery, NewEvent, Order, Outcome, Record,
-    RecordChange, RecordKind, RewrappedKeys, RingRecord, Settlement, Store,
+    AuditFilter, DataKeyRecord, DeliveryFilter, DuePosition, Kept, NewDelivery, NewEvent, Order, Outcome,
+    Record, RecordChange, RecordKind, RewrappedKeys, RingRecord, Settlement, Store,
 };
 use waxseal_tests::store_model::StoreModel;
 use waxseal_tests::store_suite::Subject;
 use waxseal_tests::store_suite::aging::prune_all;
 use waxseal_tests::store_suite::fixture::{
-    at, consumer, delivery_id, end_without_attempt, endpoint_id, event_id, idempotency, live, new_delivery,
-    new_event, owner_of, settlement,
+    at, audit_id, audit_row, consumer, delivery_id, end_without_attempt, endpoint_id, event_id, idempotency,
+    live, new_delivery, new_event, owner_of, settlement,
 };
 
 use crate::subject;
@@ -32,6 +32,9 @@ enum Step {
     Rewrap { ring: Option<u64>, forget: bool },
     Due { endpoint: u32, until: i64, after: Option<(i64, u32)>, limit: u32 },
     Expired,
+    Failures { from: i64, until: i64 },
+    Audit { filter: AuditFilter },
+    ForgetAudit { before: u32, limit: u32 },
     List { filter: DeliveryFilter },
     Redate { endpoint: u32, back: i64, limit: u32 },
     Prune { kept: Kept, until: i64, limit: u32 },
@@ -111,10 +114,13 @@ impl Walker {
                 format!("{:?}", store.cancel(endpoints, most, at(now)).await.unwrap())
             }
             Step::Change { id, remove } => {
-                format!("{:?}", store.change(vec![change(id, remove, now)]).await.unwrap())
+                let entry = RecordChange::Audit(audit_row(u32::try_from(now).unwrap()));
+                format!("{:?}", store.change(vec![change(id, remove, now), entry]).await.unwrap())
             }
             Step::SaveRing { expected } => {
-                format!("{:?}", store.save_ring(expected, now.to_be_bytes().to_vec()).await.unwrap())
+                let entry = RecordChange::Audit(audit_row(u32::try_from(1_000 + now).unwrap()));
+                let sealed = now.to_be_bytes().to_vec();
+                format!("{:?}", store.save_ring(expected, sealed, vec![entry]).await.unwrap())
             }
             Step::KeepKey { owner } => {
                 let consumer = (owner > 0).then(|| consumer(owner));
@@ -155,6 +161,11 @@ impl Walker {
             }
             Step::Prune { kept, until, limit } => {
                 format!("{:?}", prune_all(store, kept, at(until), limit).await)
+            }
+            Step::Failures { from, until } => failures(store, from, until).await,
+            Step::Audit { filter } => format!("{:?}", store.audit(filter).await.unwrap()),
+            Step::ForgetAudit { before, limit } => {
+                format!("{:?}", store.forget_audit(audit_id(before).made_at(), limit).await.unwrap())
             }
             Step::Reopen => image(store, self).await,
         }
@@ -232,12 +243,20 @@ fn change(id: u8, remove: bool, now: i64) -> RecordChange {
     }
 }
 
+/// They come in no particular order.
+async fn failures(store: &dyn Store, from: i64, until: i64) -> String {
+    let mut found = store.failures(at(from), at(until)).await.unwrap();
+    found.counts.sort_by_key(|count| format!("{count:?}"));
+    format!("{found:?}")
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let due = 0..60_i64;
     prop_oneof![
         6 => (vec(0..5_u32, 0..4), due.clone(), proptest::option::of(0..90_i64), proptest::option::of((0..3_u8, 0..2_u8)))
             .prop_map(|(endpoints, due, expiry, key)| Step::Accept { endpoints, due, expiry, key }),
         2 => Just(Step::Expired),
+        2 => (0..120_i64, 0..120_i64).prop_map(|(from, until)| Step::Failures { from, until }),
         10 => (any::<usize>(), proptest::bool::weighted(0.1), any::<bool>(), outcome(), proptest::bool::weighted(0.2))
             .prop_map(|(pick, attempts_off, tried, outcome, with_change)| Step::Settle {
                 pick, attempts_off, tried, outcome, with_change
@@ -253,6 +272,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(ring, forget)| Step::Rewrap { ring, forget }),
         3 => (0..5_u32, due.clone(), proptest::option::of((due, 0..20_u32)), 0..6_u32)
             .prop_map(|(endpoint, until, after, limit)| Step::Due { endpoint, until, after, limit }),
+        2 => audit_filter().prop_map(|filter| Step::Audit { filter }),
+        1 => (0..120_u32, 0..9_u32).prop_map(|(before, limit)| Step::ForgetAudit { before, limit }),
         4 => filter().prop_map(|filter| Step::List { filter }),
         1 => (0..5_u32, 0..60_i64, 1..5_u32)
             .prop_map(|(endpoint, back, limit)| Step::Redate { endpoint, back, limit }),
@@ -287,6 +308,21 @@ fn filter() -> impl Strategy<Value = DeliveryFilter> {
         after: after.map(delivery_id),
         before: before.map(delivery_id),
         order: if oldest { Order::OldestFirst } else { Order::NewestFirst },
+        limit,
+    })
+}
+
+fn audit_filter() -> impl Strategy<Value = AuditFilter> {
+    use proptest::option::of;
+    let who = (of(0..3_u32), of(0..7_u32), of(0..2_u32), any::<bool>());
+    let place = (of(0..120_u32), of(0..120_u32), 0..9_u32);
+    (who, place).prop_map(|((owner, object, actor, pauses), (after, before, limit))| AuditFilter {
+        consumer: owner.map(consumer),
+        object: object.map(|number| format!("object-{number}")),
+        actor: actor.map(|number| format!("actor-{number}")),
+        action: pauses.then(|| "endpoint.pause".to_owned()),
+        after: after.map(audit_id),
+        before: before.map(audit_id),
         limit,
     })
 }

@@ -122,7 +122,8 @@ impl Verifier {
                 let endpoints = directory.endpoints(Some(&consumer), None, usize::MAX);
                 endpoints.iter().for_each(|endpoint| self.consider(endpoint.id));
             }
-            Ok(DirectoryEvent::RecoveryChanged(_)) | Err(broadcast::error::RecvError::Closed) => {}
+            Ok(DirectoryEvent::RecoveryChanged(_) | DirectoryEvent::NoticeKept)
+            | Err(broadcast::error::RecvError::Closed) => {}
             Err(broadcast::error::RecvError::Lagged(_)) => self.consider_all(),
         }
     }

@@ -36,6 +36,7 @@ pub(super) fn accept(session: &mut Session, event: &NewEvent) -> Result<Accepted
     for delivery in &event.deliveries {
         insert_delivery(session, delivery, event.id)?;
     }
+    catalog::change(session, &event.changes)?;
     Ok(Accepted::New)
 }
 

@@ -1,14 +1,15 @@
-//! Configuration records: read as a whole, changed together.
+//! Configuration records: read as a whole, changed together, and the audit trail of that.
 
 use async_trait::async_trait;
 use rusqlite::params;
+use waxseal_keys::Timestamp;
 
-use super::SqliteStore;
 use super::failure::Failure;
 use super::session::Session;
 use super::values::present;
+use super::{SqliteStore, audit};
 use crate::id::ConsumerId;
-use crate::store::{Catalog, Record, RecordChange, RecordKind, StoreError};
+use crate::store::{AuditFilter, AuditPage, Catalog, Record, RecordChange, RecordKind, StoreError};
 
 #[async_trait]
 impl Catalog for SqliteStore {
@@ -38,26 +39,40 @@ impl Catalog for SqliteStore {
     async fn change(&self, changes: Vec<RecordChange>) -> Result<(), StoreError> {
         self.writer.write(move |session| change(session, &changes)).await
     }
+
+    async fn audit(&self, filter: AuditFilter) -> Result<AuditPage, StoreError> {
+        self.readers.read(move |connection| audit::audit(connection, &filter)).await
+    }
+
+    async fn forget_audit(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        self.writer.write(move |session| audit::forget(session, before, limit)).await
+    }
 }
 
 /// Writes these changes, as part of whatever transaction this is.
 pub(super) fn change(session: &Session, changes: &[RecordChange]) -> Result<(), Failure> {
     for change in changes {
         match change {
-            RecordChange::Put(record) => session
-                .prepare(
-                    "INSERT OR REPLACE INTO records (kind, id, consumer, sealed) VALUES (?1, ?2, ?3, ?4)",
-                )?
-                .execute(params![
-                    record.kind.name(),
-                    record.id,
-                    record.consumer.as_ref().map(ConsumerId::as_str),
-                    record.sealed
-                ])?,
-            RecordChange::Remove { kind, id } => session
-                .prepare("DELETE FROM records WHERE kind = ?1 AND id = ?2")?
-                .execute(params![kind.name(), id])?,
-        };
+            RecordChange::Put(record) => put(session, record)?,
+            RecordChange::Remove { kind, id } => {
+                session
+                    .prepare("DELETE FROM records WHERE kind = ?1 AND id = ?2")?
+                    .execute(params![kind.name(), id])?;
+            }
+            RecordChange::Audit(row) => audit::append(session, row)?,
+        }
     }
+    Ok(())
+}
+
+fn put(session: &Session, record: &Record) -> Result<(), Failure> {
+    session
+        .prepare("INSERT OR REPLACE INTO records (kind, id, consumer, sealed) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![
+        record.kind.name(),
+        record.id,
+        record.consumer.as_ref().map(ConsumerId::as_str),
+        record.sealed
+    ])?;
     Ok(())
 }

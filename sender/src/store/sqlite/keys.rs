@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::SqliteStore;
 use super::failure::Failure;
 use super::session::{Session, overwriting};
 use super::values::consumer_id;
+use super::{SqliteStore, catalog};
 use crate::id::ConsumerId;
-use crate::store::{DataKeyRecord, KeyRecords, RewrappedKeys, RingRecord, StoreError};
+use crate::store::{DataKeyRecord, KeyRecords, RecordChange, RewrappedKeys, RingRecord, StoreError};
 
 #[async_trait]
 impl KeyRecords for SqliteStore {
@@ -30,8 +30,13 @@ impl KeyRecords for SqliteStore {
             .await
     }
 
-    async fn save_ring(&self, expected: u64, sealed: Vec<u8>) -> Result<bool, StoreError> {
-        self.writer.write(move |session| save_ring(session, expected, &sealed)).await
+    async fn save_ring(
+        &self,
+        expected: u64,
+        sealed: Vec<u8>,
+        changes: Vec<RecordChange>,
+    ) -> Result<bool, StoreError> {
+        self.writer.write(move |session| save_ring(session, expected, &sealed, &changes)).await
     }
 
     async fn data_keys(&self) -> Result<Vec<DataKeyRecord>, StoreError> {
@@ -62,14 +67,18 @@ impl KeyRecords for SqliteStore {
     }
 }
 
-fn save_ring(session: &mut Session, expected: u64, sealed: &[u8]) -> Result<bool, Failure> {
+fn save_ring(
+    session: &mut Session,
+    expected: u64,
+    sealed: &[u8],
+    changes: &[RecordChange],
+) -> Result<bool, Failure> {
     // A version that no column can hold was never kept.
     let Ok(expected) = i64::try_from(expected) else { return Ok(false) };
-    let mut saved = 0;
     // The form before may have private keys that this one has no more: they are to be in no file.
     session.scrub = true;
-    overwriting(session, || {
-        saved = if expected == 0 {
+    let saved = overwriting(session, || {
+        let saved = if expected == 0 {
             session
                 .prepare("INSERT OR IGNORE INTO ring (singleton, version, sealed) VALUES (1, 1, ?1)")?
                 .execute([sealed])?
@@ -78,8 +87,11 @@ fn save_ring(session: &mut Session, expected: u64, sealed: &[u8]) -> Result<bool
                 .prepare("UPDATE ring SET version = version + 1, sealed = ?2 WHERE version = ?1")?
                 .execute(params![expected, sealed])?
         };
-        Ok(())
+        Ok(saved)
     })?;
+    if saved == 1 {
+        catalog::change(session, changes)?;
+    }
     Ok(saved == 1)
 }
 

@@ -6,18 +6,20 @@
 //!
 //! - `open` makes the files, takes the lock and brings the schema up to date;
 //! - `writer` is the thread that writes, `session` its connection, `log` its checkpoints; `readers` read;
-//! - `accept`, `settle`, `due`, `listing`, `search` are the verbs of the outbox, with their SQL; `catalog` and
-//!   `keys` are the two small traits; `prune` removes what is old;
+//! - `accept`, `settle`, `due`, `listing`, `search`, `failures` are the verbs of the outbox, with their SQL; `catalog` and
+//!   `keys` are the two small traits, `audit` is the trail that both write; `prune` removes what is old;
 //! - `backup` and `restore` copy the store and put a copy in its place; `check` and `damage` notice what is broken;
 //! - `values` and `failure` translate columns and errors.
 
 mod accept;
+mod audit;
 pub mod backup;
 mod catalog;
 mod check;
 mod damage;
 mod due;
 mod failure;
+mod failures;
 mod keys;
 mod listing;
 mod log;

@@ -145,10 +145,11 @@ fn unavailable(error: io::Error) -> StoreError {
 }
 
 /// The schema's steps, oldest first; the first leads to version 1.
-const SCHEMA: [&str; 3] = [
+const SCHEMA: [&str; 4] = [
     include_str!("schema/0001_init.sql"),
     include_str!("schema/0002_delivery.sql"),
     include_str!("schema/0003_retention.sql"),
+    include_str!("schema/0004_audit.sql"),
 ];
 
 /// More than the statements that this backend has, so that none is ever prepared twice.

@@ -5,12 +5,13 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use waxseal_keys::Timestamp;
 
-use super::{SqliteStore, accept, due, listing, prune, redate, search, settle};
+use super::{SqliteStore, accept, due, failures, listing, prune, redate, search, settle};
 use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use crate::model::delivery::{Attempt, Delivery, LiveDelivery};
 use crate::store::{
-    Accepted, Backlog, DeliveryFilter, DeliveryPage, DuePosition, EndpointWork, EventSummary, NewDelivery,
-    NewEvent, Outbox, RecordChange, Redated, Removed, Settled, Settlement, Slice, StoreError, StoredPayload,
+    Accepted, Backlog, DeliveryFilter, DeliveryPage, DuePosition, EndpointWork, EventSummary, Failures,
+    NewDelivery, NewEvent, Outbox, RecordChange, Redated, Removed, Settled, Settlement, Slice, StoreError,
+    StoredPayload,
 };
 
 #[async_trait]
@@ -113,6 +114,10 @@ impl Outbox for SqliteStore {
 
     async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
         self.readers.read(move |connection| listing::attempts(connection, delivery)).await
+    }
+
+    async fn failures(&self, from: Timestamp, until: Timestamp) -> Result<Failures, StoreError> {
+        self.readers.read(move |connection| failures::failures(connection, from, until)).await
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {

@@ -39,6 +39,7 @@ fn event(bytes: usize) -> NewEvent {
         wrapped_keys: vec![(consumer.clone(), vec![1; 60])],
         deliveries: vec![NewDelivery { id, endpoint, consumer, due_at: NOW, expires_at: None }],
         idempotency: None,
+        changes: Vec::new(),
     }
 }
 

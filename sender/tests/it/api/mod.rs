@@ -1,5 +1,6 @@
 //! The HTTP API over a real store, in process: what it does, what it refuses, and that a refusal changes nothing.
 
+mod audit;
 mod auth;
 mod bound;
 mod cancel;
@@ -9,6 +10,7 @@ mod endpoint_auth;
 mod events;
 mod expiry;
 mod keys;
+mod operations;
 mod own_keys;
 mod pace;
 mod reach;

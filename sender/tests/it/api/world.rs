@@ -112,7 +112,10 @@ impl World {
         let time: Arc<dyn Clock> = Arc::clone(&clock) as _;
         let data_keys =
             Arc::new(DataKeys::open(Arc::clone(&shared), KeyEncryptionKey::generate()).await.unwrap());
-        let directory = Directory::load(Arc::clone(&shared), Arc::clone(&data_keys)).await.unwrap();
+        let directory =
+            Directory::load_with_clock(Arc::clone(&shared), Arc::clone(&data_keys), Arc::clone(&time))
+                .await
+                .unwrap();
         let engine = Arc::new(Listener::default());
         let publisher = Publisher::new(
             Arc::clone(&shared),

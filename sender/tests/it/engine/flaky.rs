@@ -139,6 +139,10 @@ impl Outbox for Flaky {
         self.store.attempts(delivery).await
     }
 
+    async fn failures(&self, from: Timestamp, until: Timestamp) -> Result<Failures, StoreError> {
+        self.store.failures(from, until).await
+    }
+
     async fn backlog(&self) -> Result<Backlog, StoreError> {
         self.store.backlog().await
     }
@@ -148,6 +152,14 @@ impl Outbox for Flaky {
 impl Catalog for Flaky {
     async fn records(&self) -> Result<Vec<Record>, StoreError> {
         self.store.records().await
+    }
+
+    async fn audit(&self, filter: AuditFilter) -> Result<AuditPage, StoreError> {
+        self.store.audit(filter).await
+    }
+
+    async fn forget_audit(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        self.store.forget_audit(before, limit).await
     }
 
     async fn change(&self, changes: Vec<RecordChange>) -> Result<(), StoreError> {
@@ -161,8 +173,13 @@ impl KeyRecords for Flaky {
         self.store.ring().await
     }
 
-    async fn save_ring(&self, expected: u64, sealed: Vec<u8>) -> Result<bool, StoreError> {
-        self.store.save_ring(expected, sealed).await
+    async fn save_ring(
+        &self,
+        expected: u64,
+        sealed: Vec<u8>,
+        changes: Vec<RecordChange>,
+    ) -> Result<bool, StoreError> {
+        self.store.save_ring(expected, sealed, changes).await
     }
 
     async fn data_keys(&self) -> Result<Vec<DataKeyRecord>, StoreError> {

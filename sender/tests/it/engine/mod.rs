@@ -12,6 +12,7 @@ mod erasure;
 mod expiry;
 mod flaky;
 mod isolation;
+mod operations;
 mod recover;
 mod retry;
 mod revocation;

@@ -2,7 +2,7 @@
 
 use waxseal_keys::{SignatureAlgorithm, generate_signing_key};
 use waxseal_sender::engine::hold::Hold;
-use waxseal_sender::model::encryption_keys::{KeyOwner, KeySource};
+use waxseal_sender::model::encryption_keys::{Admission, KeyOwner, KeySource};
 
 use crate::keys::support::{HOUR, MINUTE, START, World, consumer_of, jwk, known};
 
@@ -111,4 +111,24 @@ async fn a_detour_ends_with_a_clock_that_was_set_back() {
     world.clock.set(START);
     assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("first"));
     assert!(world.keys.refresh_after_invalid_key(&endpoint, "first").await, "nor is the next one held off");
+}
+
+#[tokio::test]
+async fn a_key_that_has_expired_is_not_used_any_more() {
+    let world = World::new().await;
+    let endpoint = world.endpoint("acme").await;
+    let expiring = |kid: &str, hours: i64| {
+        let mut jwk = jwk(kid);
+        jwk["exp"] = (START.as_seconds() + hours * 3_600).into();
+        jwk
+    };
+    // The set is fetched: `exp` survives the way through the parser.
+    let (long, short) = (expiring("long", 3), expiring("short", 1));
+    world.put_uri(consumer_of(&endpoint), Admission::Automatic).await;
+    world.web.publishes(&[&short, &long], Some(HOUR * 24));
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("short"));
+    world.clock.set(START.saturating_add(HOUR));
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("long"));
+    world.clock.set(START.saturating_add(HOUR * 3));
+    assert_eq!(world.chosen(&endpoint).await, Err(Hold::NoUsableKey));
 }

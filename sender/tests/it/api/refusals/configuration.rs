@@ -98,7 +98,7 @@ async fn tokens() {
         (with("scopes", json!([])), &["scopes"], "at least one"),
         (with("scopes", json!(["root"])), &["scopes[0]"], "expected one of `admin`"),
         (with("scopes", json!(["read", 1])), &["scopes[1]"], "found a number"),
-        (with("scopes", json!(vec!["read"; 9])), &["scopes"], "at most 8"),
+        (with("scopes", json!(vec!["read"; 10])), &["scopes"], "at most 9"),
         (with("label", json!(1)), &["label"], "expected a string, found a number"),
         (with("label", json!(long(513))), &["label"], "at most 512"),
         (with("consumer", json!("none")), &["consumer"], "there is no consumer"),
