@@ -12,6 +12,7 @@
 
 mod certificate;
 pub mod import;
+mod kept;
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -19,14 +20,16 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Notify, watch};
 use waxseal_keys::{
     Clock, GenerateError, ImportError, KeyRing, KeyState, RevokeError, RingChange, RingEntry, RingPolicy,
-    RingRecord, RingRecordError, RotateError, SignatureAlgorithm, SigningKey, Timestamp, VaultError,
+    RingRecordError, RotateError, SignatureAlgorithm, SigningKey, Timestamp, VaultError,
     generate_signing_key,
 };
 
 pub use self::certificate::{Certification, X5c};
-use crate::audit::{Deed, Recorder};
+pub(crate) use self::kept::CONTEXT;
+use self::kept::{Kept, create, entries_of, load, save};
+use crate::audit::Recorder;
 use crate::data_keys::DataKeys;
-use crate::store::{KeyRecords, RecordChange, StoreError};
+use crate::store::{KeyRecords, StoreError};
 
 /// The signing keys of this sender.
 #[derive(Debug)]
@@ -45,23 +48,6 @@ pub struct SigningKeys {
     /// Counts the changes of the key that signs.
     active_changes: watch::Sender<u64>,
     changed: Notify,
-}
-
-/// A ring as it is on disk.
-#[derive(Debug)]
-struct Kept {
-    version: u64,
-    ring: KeyRing,
-    /// The key that signed when this was first seen. Asking the ring later would find a standby that has become ready
-    /// since, and miss the change.
-    active_kid: Option<String>,
-}
-
-impl Kept {
-    fn at(now: Timestamp, version: u64, ring: KeyRing) -> Self {
-        let active_kid = ring.active_at(now).map(|key| key.kid().to_owned());
-        Self { version, ring, active_kid }
-    }
 }
 
 /// Why the signing keys were not opened or not changed. Nothing of the change was kept, unless the store says that it
@@ -341,70 +327,6 @@ fn report(changes: &[RingChange]) {
         tracing::info!(kid, ?state, "a signing key has come into another state");
     }
 }
-
-async fn load(
-    store: &dyn KeyRecords,
-    data_keys: &DataKeys,
-    policy: RingPolicy,
-    now: Timestamp,
-) -> Result<Option<Kept>, SigningKeysError> {
-    let Some(record) = store.ring().await? else { return Ok(None) };
-    let json = data_keys.kek().decrypt(CONTEXT, &record.sealed).map_err(SigningKeysError::Sealed)?;
-    let ring = KeyRing::from_record(&RingRecord::from_json(&json)?, policy)?;
-    Ok(Some(Kept::at(now, record.version, ring)))
-}
-
-async fn save(
-    store: &dyn KeyRecords,
-    data_keys: &DataKeys,
-    expected: u64,
-    ring: &KeyRing,
-    changes: Vec<RecordChange>,
-) -> Result<bool, SigningKeysError> {
-    let sealed = data_keys.kek().encrypt(CONTEXT, &ring.to_record().to_json());
-    Ok(store.save_ring(expected, sealed, changes).await?)
-}
-
-/// Makes the first ring. Of two that are made at once the store keeps the first, and both callers get that one.
-async fn create(
-    store: &dyn KeyRecords,
-    data_keys: &DataKeys,
-    policy: RingPolicy,
-    alg: SignatureAlgorithm,
-    recorder: &Recorder,
-    now: Timestamp,
-) -> Result<Kept, SigningKeysError> {
-    let first = tokio::task::spawn_blocking(move || generate_signing_key(alg));
-    let first = first.await.map_err(|_| SigningKeysError::Interrupted)??;
-    let ring = KeyRing::new(policy, first, now);
-    if save(store, data_keys, 0, &ring, entries_of(recorder, &[], &ring)).await? {
-        return Ok(Kept::at(now, 1, ring));
-    }
-    load(store, data_keys, policy, now).await?.ok_or(SigningKeysError::Contended)
-}
-
-/// What the audit trail says of a change of the ring: keys that are new, that sign from now on, or that were revoked. What
-/// else happens to them follows by itself.
-fn entries_of(recorder: &Recorder, before: &[RingEntry], ring: &KeyRing) -> Vec<RecordChange> {
-    let mut entries = Vec::new();
-    for entry in ring.entries() {
-        let state_before = before.iter().find(|old| old.kid() == entry.kid()).map(RingEntry::state);
-        let changed = state_before != Some(entry.state());
-        let verbs = [
-            state_before.is_none().then_some("create"),
-            (changed && entry.state() == KeyState::Active).then_some("activate"),
-            (changed && entry.state() == KeyState::Revoked).then_some("revoke"),
-        ];
-        entries.extend(verbs.into_iter().flatten().map(|verb| {
-            let action = format!("signing_key.{verb}");
-            recorder.entry(Deed { action, object: entry.kid().to_owned(), ..Deed::default() })
-        }));
-    }
-    entries
-}
-
-/// What the record is bound to under the key-encryption key.
-pub(crate) const CONTEXT: &[u8] = b"ring";
 
 /// How often a change is made again on top of somebody else's before its caller is told.
 const ROUNDS: usize = 8;

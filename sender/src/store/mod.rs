@@ -19,6 +19,8 @@ mod audit;
 mod error;
 mod failures;
 mod filter;
+mod keys;
+mod record;
 pub mod sqlite;
 
 use std::fmt::Debug;
@@ -31,6 +33,8 @@ pub use self::audit::{AuditFilter, AuditPage, AuditRow};
 pub use self::error::StoreError;
 pub use self::failures::{FailureCount, Failures, MOST_FAILURES};
 pub use self::filter::{DeliveryFilter, DeliveryPage, Order};
+pub use self::keys::{DataKeyRecord, KeyRecords, RewrappedKeys, RingRecord};
+pub use self::record::{Record, RecordChange, RecordKind};
 use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use crate::model::delivery::{Attempt, Delivery, DeliveryState, LiveDelivery};
 
@@ -160,129 +164,6 @@ pub async fn cancel_all(
             return Ok(sum);
         }
     }
-}
-
-/// Keys as ciphertext.
-#[async_trait]
-pub trait KeyRecords: Debug + Send + Sync {
-    /// The signing ring, if one was ever kept.
-    async fn ring(&self) -> Result<Option<RingRecord>, StoreError>;
-
-    /// Keeps the ring, with these changes, if its version is still `expected` (0: none was ever kept); says whether it did.
-    async fn save_ring(
-        &self,
-        expected: u64,
-        sealed: Vec<u8>,
-        changes: Vec<RecordChange>,
-    ) -> Result<bool, StoreError>;
-
-    /// Every data key.
-    async fn data_keys(&self) -> Result<Vec<DataKeyRecord>, StoreError>;
-
-    /// Keeps a consumer's data key; the first one stays. Returns the one that is kept.
-    async fn keep_data_key(&self, key: DataKeyRecord) -> Result<DataKeyRecord, StoreError>;
-
-    /// Destroys a consumer's data key: what was encrypted under it is gone for good.
-    async fn destroy_data_key(&self, consumer: ConsumerId) -> Result<(), StoreError>;
-
-    /// Puts all of these in the place of the ring and of all data keys, whose old forms are nowhere any more; or, if
-    /// the ring has another version by now or there are data keys of other owners, changes nothing. Says whether it
-    /// did. The ring's version counts up.
-    async fn rewrap(&self, rewrapped: RewrappedKeys) -> Result<bool, StoreError>;
-}
-
-/// What a configuration record is about.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-#[non_exhaustive]
-pub enum RecordKind {
-    /// A consumer.
-    Consumer,
-    /// A group.
-    Group,
-    /// A declared event type.
-    EventType,
-    /// An endpoint.
-    Endpoint,
-    /// How an endpoint that fails has been doing.
-    EndpointHealth,
-    /// The encryption keys of a consumer or an endpoint.
-    EncryptionKeys,
-    /// A recovery.
-    Recovery,
-    /// An API token.
-    Token,
-    /// The authority of the sender's client certificates.
-    ClientCa,
-    /// Something that the operator is to be told.
-    Notice,
-    /// Something that the operator was told, and that still stands.
-    Told,
-}
-
-impl RecordKind {
-    /// Its name, as kept in a store and bound into the ciphertext.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Consumer => "consumer",
-            Self::Group => "group",
-            Self::EventType => "event_type",
-            Self::Endpoint => "endpoint",
-            Self::EndpointHealth => "endpoint_health",
-            Self::EncryptionKeys => "encryption_keys",
-            Self::Recovery => "recovery",
-            Self::Token => "token",
-            Self::ClientCa => "client_ca",
-            Self::Notice => "notice",
-            Self::Told => "told",
-        }
-    }
-
-    /// The kind that has this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        let all = [
-            Self::Consumer,
-            Self::Group,
-            Self::EventType,
-            Self::Endpoint,
-            Self::EndpointHealth,
-            Self::EncryptionKeys,
-            Self::Recovery,
-            Self::Token,
-            Self::ClientCa,
-            Self::Notice,
-            Self::Told,
-        ];
-        all.into_iter().find(|kind| kind.name() == name)
-    }
-}
-
-/// One configured thing. The pair of kind and id is its name.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Record {
-    /// What it is.
-    pub kind: RecordKind,
-    /// Its id among its kind.
-    pub id: String,
-    /// Whose it is, if it is one consumer's.
-    pub consumer: Option<ConsumerId>,
-    /// Ciphertext.
-    pub sealed: Vec<u8>,
-}
-
-/// A change to one record, or the entry of one in the audit trail.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum RecordChange {
-    /// Writes it, new or over the old one.
-    Put(Record),
-    /// Removes it; removing what is not there is no error.
-    Remove {
-        /// What it is.
-        kind: RecordKind,
-        /// Its id among its kind.
-        id: String,
-    },
-    /// Adds an entry to the audit trail: who did what else is written here.
-    Audit(AuditRow),
 }
 
 /// An event to keep, with its deliveries.
@@ -449,35 +330,6 @@ pub struct Backlog {
     pub live: u64,
     /// The earliest due time among them.
     pub oldest_due: Option<Timestamp>,
-}
-
-/// The signing ring as it is kept.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RingRecord {
-    /// Counts up with every change.
-    pub version: u64,
-    /// Ciphertext.
-    pub sealed: Vec<u8>,
-}
-
-/// A data key as it is kept.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct DataKeyRecord {
-    /// Whose things are encrypted under it; `None`: things that are no one consumer's.
-    pub consumer: Option<ConsumerId>,
-    /// Which key-encryption key wrapped it.
-    pub kek_id: String,
-    /// The wrapped key.
-    pub wrapped: Vec<u8>,
-}
-
-/// Everything that the key-encryption key wraps, under another one.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RewrappedKeys {
-    /// The ring, with the version that it was read with; none if none was ever kept.
-    pub ring: Option<RingRecord>,
-    /// Every data key.
-    pub data_keys: Vec<DataKeyRecord>,
 }
 
 /// How many deliveries are cancelled in one transaction.
