@@ -13,7 +13,7 @@ use waxseal_keys::EncryptionKeyType;
 use waxseal_tests::consumer::{Consumer, ConsumerSetup, Taken};
 use waxseal_tests::sender::SenderFolder;
 
-use crate::support::{endpoint, key, publish, register};
+use crate::support::{key, publish, register, trusted_endpoint};
 
 /// A consumer's service: its JWK Set, and an endpoint that keeps what it is sent.
 #[derive(Clone)]
@@ -104,7 +104,7 @@ async fn a_key_set_that_becomes_unusable_is_held_and_told_and_never_downgraded()
     register(&sender.api, "acme").await;
     let source = json!({ "jwks_uri": format!("{}/jwks.json", acme.origin), "admission": "automatic" });
     sender.api.put("/v1/consumers/acme/encryption-keys", source).await;
-    let id = endpoint(&sender.api, "acme", &format!("{}/hooks", acme.origin), "sealed", None).await;
+    let id = trusted_endpoint(&sender.api, "acme", &format!("{}/hooks", acme.origin), "sealed", None).await;
     publish(&sender.api, "acme", json!({ "secret": "pineapple-1" })).await;
     acme.until_got(1).await;
 

@@ -51,7 +51,7 @@ async fn each_change_has_one_entry_with_who_and_what() {
     assert_eq!((&entry["consumer"], &entry["actor"]), (&"acme".into(), &me));
     assert_eq!((&entry["request"], &entry["erased"]), (&request.into(), &false.into()));
     let protection = json!({ "before": "signed", "after": "sealed" });
-    assert_eq!(entry["changed"], json!({ "protection": protection, "url": null }));
+    assert_eq!(entry["changed"], json!({ "protection": protection, "url": null, "verification": null }));
 
     for (path, body, action) in [
         (format!("{path}/pause"), Value::Null, "endpoint.pause"),
