@@ -64,6 +64,8 @@ pub(super) enum Unsealed {
 
 /// Makes the token for one attempt.
 pub(super) async fn seal(shared: &Shared, claim: &mut Claim) -> Result<Sealed, Unsealed> {
+    // What is left of an endpoint that was deleted is not looked at: its consumer's key may be another one by now.
+    exists(shared, claim.delivery.endpoint)?;
     // The payload first: what follows is looked up after the last wait.
     let payload = match &claim.payload {
         Some(payload) => Arc::clone(payload),
@@ -108,18 +110,26 @@ pub(super) async fn prepare(shared: &Shared, id: EndpointId, purpose: Purpose) -
                 Some(shared.parts.consumer_keys.key_for(&endpoint).await.map_err(Unsealed::Held)?)
             }
         };
+        let keys = directory.key_set_for(&endpoint);
         // After the keys: whoever has given none sees that this comes first.
         if purpose == Purpose::Delivery && !is_verified(shared, &endpoint) {
             return Err(Unsealed::Held(Hold::EndpointUnverified));
         }
         let shown = shared.parts.credentials.shown_to(&endpoint).await.map_err(Unsealed::Held)?;
         let now = directory.endpoint(id).ok_or(Unsealed::EndpointGone)?;
-        if Arc::ptr_eq(&now, &endpoint) {
+        let keys_now = directory.key_set_for(&now);
+        if Arc::ptr_eq(&now, &endpoint)
+            && keys.as_ref().map(Arc::as_ptr) == keys_now.as_ref().map(Arc::as_ptr)
+        {
             let signer = shared.parts.signing_keys.active().ok_or(Unsealed::Held(Hold::NoSigningKey))?;
             return Ok(Prepared { audience: endpoint.audience(), endpoint, signer, recipient, shown });
         }
         endpoint = now;
     }
+}
+
+fn exists(shared: &Shared, endpoint: EndpointId) -> Result<(), Unsealed> {
+    shared.parts.directory.endpoint(endpoint).map(drop).ok_or(Unsealed::EndpointGone)
 }
 
 /// What was proved with other keys than those that are used now was not proved.
@@ -166,6 +176,8 @@ async fn payload(
         Ok(None) => ("payload.missing", Unsealed::Refused("payload.missing")),
         Err(_) => ("payload.corrupt", Unsealed::Held(Hold::ContentDamaged)),
     };
+    // The consumer may have been erased while that was read, and made anew with another key.
+    exists(shared, delivery.endpoint)?;
     tracing::error!(delivery = %delivery.id, event = %delivery.event, code, "a payload cannot be read");
     if matches!(unsealed, Unsealed::Held(_)) {
         // Not the delivery's end: a backup may have it whole.

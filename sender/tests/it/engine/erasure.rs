@@ -127,6 +127,27 @@ async fn the_store_and_the_key_encryption_key_together_open_nothing_of_an_erased
     a_copy_from_before_still_has_everything(&backup, &kek, endpoint, &published).await;
 }
 
+/// A process that ended in the middle of an erasure leaves deliveries; they are not taken for the new consumer's, whose
+/// key opens none of them.
+#[tokio::test]
+async fn what_an_erasure_left_behind_is_cancelled_when_the_consumer_is_there_again() {
+    let sender = Sender::new().await;
+    let mut receiver = Receiver::answering(|_| StatusCode::ACCEPTED.into_response()).await;
+    sender.endpoint("acme", &receiver.url, Protection::Signed).await;
+    let left = sender.publish(None, "acme", "1").await.deliveries[0].id;
+    // Nothing is cancelled yet.
+    sender.parts.directory.delete_consumer(&acme()).await.unwrap();
+    sender.endpoint("acme", &receiver.url, Protection::Signed).await;
+    let engine = sender.start();
+    sender.until(left, DeliveryState::Cancelled, 0).await;
+    assert_eq!(engine.holds(), []);
+    let new = sender.publish(Some(&engine), "acme", "2").await.deliveries[0].id;
+    sender.until(new, DeliveryState::Delivered, 1).await;
+    receiver.next().await;
+    assert!(receiver.waiting().is_none(), "one POST alone");
+    engine.stop().await;
+}
+
 /// An erasure does not reach what has left the store: the text for operators says so.
 async fn a_copy_from_before_still_has_everything(
     backup: &Path,
