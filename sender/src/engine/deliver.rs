@@ -45,10 +45,14 @@ async fn deliver(shared: &Arc<Shared>, claim: &mut Claim) -> End {
     let mut chances = Chances { other_key: true, other_token: true };
     loop {
         // Before anything else: what has run out is not even held any more.
-        if claim.delivery.expires_at.is_some_and(|expires_at| expires_at <= shared.parts.clock.now()) {
+        if has_expired(shared, claim) {
             return settle_without_post(shared, claim, DeliveryState::Expired, None).await;
         }
         let sealed = match seal(shared, claim).await {
+            // It may have waited, for a key set or a token.
+            Ok(_) if has_expired(shared, claim) => {
+                return settle_without_post(shared, claim, DeliveryState::Expired, None).await;
+            }
             Ok(sealed) => sealed,
             Err(unsealed) => return give_up(shared, claim, unsealed).await,
         };
@@ -82,6 +86,10 @@ async fn deliver(shared: &Arc<Shared>, claim: &mut Claim) -> End {
             end => return end,
         }
     }
+}
+
+fn has_expired(shared: &Shared, claim: &Claim) -> bool {
+    claim.delivery.expires_at.is_some_and(|expires_at| expires_at <= shared.parts.clock.now())
 }
 
 /// What an attempt may change and then be made again at once, each once.
