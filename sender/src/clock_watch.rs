@@ -21,7 +21,8 @@ pub(crate) enum Moved {
 }
 
 impl ClockWatch {
-    /// Looks at the clock, at this instant.
+    /// Looks at the clock: what it says now, and the instant at which it was read. Not the one at which a timer was due:
+    /// a timer that fires late would look like a clock that was set.
     pub(crate) fn look(&mut self, now: Timestamp, at: Instant) -> Moved {
         let Some((then, before)) = self.last.replace((now, at)) else {
             return Moved::Ahead(Duration::ZERO);
@@ -33,6 +34,12 @@ impl ClockWatch {
             Moved::Back(expected.duration_since(now))
         }
     }
+}
+
+/// This instant.
+#[expect(clippy::disallowed_methods, reason = "how much time passes is what the clock is compared with")]
+pub(crate) fn this_instant() -> Instant {
+    Instant::now()
 }
 
 #[cfg(test)]

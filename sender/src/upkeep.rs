@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use waxseal_keys::{Clock, Timestamp};
 
-use crate::clock_watch::{ClockWatch, Moved};
+use crate::clock_watch::{ClockWatch, Moved, this_instant};
 use crate::publish::REMEMBERED;
 use crate::store::{Kept, Removed, Slice, Store, StoreError};
 
@@ -143,8 +143,8 @@ impl Upkeep {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut trust = Trust::default();
         loop {
-            let tick = ticks.tick().await;
-            if !trust.trusts(self.clock.now(), tick) {
+            ticks.tick().await;
+            if !trust.trusts(self.clock.now(), this_instant()) {
                 continue;
             }
             if let Err(error) = self.pass().await {
@@ -153,8 +153,12 @@ impl Upkeep {
         }
     }
 
-    /// Removes everything that is too old now.
-    async fn pass(&self) -> Result<(), StoreError> {
+    /// Removes everything that is too old now, by a clock that the caller believes: for those who keep a schedule of
+    /// their own instead of [`Upkeep::run`].
+    ///
+    /// # Errors
+    /// If the store fails; what was removed until then is gone, and the next call goes on.
+    pub async fn pass(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
         let Retention { payloads, attempts, audit, .. } = self.retention;
         for (kept, age) in [(Kept::Contents, payloads), (Kept::Records, attempts)] {
@@ -219,8 +223,8 @@ struct Trust {
 }
 
 impl Trust {
-    fn trusts(&mut self, now: Timestamp, tick: Instant) -> bool {
-        if let Moved::Ahead(by) = self.watch.look(now, tick)
+    fn trusts(&mut self, now: Timestamp, at: Instant) -> bool {
+        if let Moved::Ahead(by) = self.watch.look(now, at)
             && by > TOLERANCE
         {
             let seconds = by.as_secs();
@@ -228,9 +232,9 @@ impl Trust {
                 seconds,
                 "the clock was set ahead; nothing is removed by age for an hour, so that it can be set right"
             );
-            self.distrusted_until = tick.checked_add(DISTRUST);
+            self.distrusted_until = at.checked_add(DISTRUST);
         }
-        self.distrusted_until.is_none_or(|until| until <= tick)
+        self.distrusted_until.is_none_or(|until| until <= at)
     }
 }
 
@@ -247,9 +251,8 @@ fn count(kept: Kept, removed: &Removed, took: Duration) {
     metrics::histogram!("waxseal_retention_slice_seconds").record(took.as_secs_f64());
 }
 
-#[expect(clippy::disallowed_methods, reason = "the first tick of an interval has to be given as an instant")]
 fn later(wait: Duration) -> Option<Instant> {
-    Instant::now().checked_add(wait)
+    this_instant().checked_add(wait)
 }
 
 fn time_span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -16,6 +16,7 @@ use super::seal::{self, Purpose, Unsealed};
 use super::set_back::{self, SetBack};
 use super::shared::{Phase, Shared, insist};
 use super::slots::Slots;
+use crate::clock_watch::this_instant;
 use crate::directory::DirectoryEvent;
 use crate::id::{ConsumerId, EndpointId};
 use crate::model::delivery::LiveDelivery;
@@ -47,8 +48,8 @@ pub(super) async fn drive(shared: Arc<Shared>, mut news: News) {
         tokio::select! {
             () = shared.rung() => {}
             () = sleep(pause) => {}
-            tick = discovery.tick() => {
-                if let Some(what) = clock.look(shared.parts.clock.now(), tick) {
+            _ = discovery.tick() => {
+                if let Some(what) = clock.look(shared.parts.clock.now(), this_instant()) {
                     shared.spawn(set_back::mend(Arc::clone(&shared), what));
                 }
                 shared.spawn(discover(Arc::clone(&shared)));

@@ -43,8 +43,8 @@ impl SetBack {
     }
 
     /// Looks at the clock; says what there is to mend.
-    pub(super) fn look(&mut self, now: Timestamp, tick: Instant) -> Option<Mend> {
-        if let Moved::Back(by) = self.watch.look(now, tick)
+    pub(super) fn look(&mut self, now: Timestamp, at: Instant) -> Option<Mend> {
+        if let Moved::Back(by) = self.watch.look(now, at)
             && by > TOLERANCE
         {
             let seconds = by.as_secs();

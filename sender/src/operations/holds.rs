@@ -107,6 +107,7 @@ impl Holds {
         let mut by_code: BTreeMap<&str, Vec<HeldEndpoint>> = BTreeMap::new();
         for (endpoint, standing) in told.iter().filter(|(endpoint, _)| !held.contains_key(endpoint)) {
             let free_since = self.free.entry(*endpoint).or_insert(now);
+            *free_since = (*free_since).min(now); // the clock may have been set back
             if !exists(*endpoint) {
                 news.over.push(Told::held_id(*endpoint));
                 continue;
