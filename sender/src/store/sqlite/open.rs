@@ -40,11 +40,13 @@ pub(super) fn writer(path: &Path) -> Result<Connection, Failure> {
     // FULL: a commit is on disk before it is acknowledged. Checkpoints are the writer's own business. No mapping: the
     // pages of a long backlog that somebody walked over once would be ours for as long as memory lasts.
     connection.execute_batch(
-        "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY;
+        "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;
          PRAGMA cache_size = -32768; PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON;",
     )?;
     check::quickly(&connection)?;
     migrate(&mut connection, version)?;
+    // Only now: a new index over a large table is sorted on disk, not in memory.
+    connection.execute_batch("PRAGMA temp_store = MEMORY;")?;
     Ok(connection)
 }
 
