@@ -5,6 +5,8 @@
 //! [`Binding`] that they were made for; and that what is shown of a verification that has not succeeded depends on when
 //! questions were asked and on nothing that was answered.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use url::Url;
 use waxseal_keys::Timestamp;
@@ -188,7 +190,12 @@ impl KeyBinding {
 impl Challenge {
     /// Whether an answer may still be on its way.
     pub fn is_under_way(&self, now: Timestamp) -> bool {
-        now < self.answer_by && now < self.ends_at
+        now < self.answer_by && now < self.ends_at && !self.is_dated_ahead(now)
+    }
+
+    /// Whether it was made by a clock that was set back since: no asking lasts so long.
+    fn is_dated_ahead(&self, now: Timestamp) -> bool {
+        self.ends_at > now.saturating_add(LONGEST)
     }
 
     /// Whether some attempt is over, in vain. It is a matter of time alone: how soon a server refuses, or whether
@@ -198,9 +205,12 @@ impl Challenge {
     }
 
     fn has_failed(&self, now: Timestamp) -> bool {
-        now >= self.ends_at || (self.next_at.is_none() && now >= self.answer_by)
+        self.is_dated_ahead(now) || now >= self.ends_at || (self.next_at.is_none() && now >= self.answer_by)
     }
 }
+
+/// As long as one state is worth something, and with it all attempts of one asking.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
 
 #[cfg(test)]
 mod tests;
