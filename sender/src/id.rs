@@ -5,7 +5,8 @@
 //! where it is misplaced. Consumers and groups are named by the operator.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::{ClockSequence, ContextV7, NoContext, Uuid};
@@ -112,21 +113,56 @@ generated_id!(AuditId, "aud_", "One entry of the audit trail.");
 /// Makes delivery ids that ascend, also within a millisecond and when the clock is set back: where an endpoint wants its
 /// deliveries in order, the order is that of their ids.
 #[derive(Debug, Default)]
-pub struct Ascending(Mutex<ContextV7>);
+pub struct Ascending(Mutex<Order>);
+
+#[derive(Debug)]
+struct Order {
+    context: ContextV7,
+    /// No id is of a time before this.
+    floor: Timestamp,
+}
+
+impl Default for Order {
+    fn default() -> Self {
+        Self { context: ContextV7::new(), floor: Timestamp::MIN }
+    }
+}
 
 impl Ascending {
     /// A new id, after all that this has made; its time part is `now` or, if that is later, the last one's.
     pub fn next(&self, now: Timestamp) -> DeliveryId {
-        let context = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        DeliveryId(uuid_in(&*context, now))
+        DeliveryId(self.order().next(now))
     }
 
     /// As [`Self::next`], for an entry of the audit trail.
     pub fn next_audit(&self, now: Timestamp) -> AuditId {
-        let context = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        AuditId(uuid_in(&*context, now))
+        AuditId(self.order().next(now))
+    }
+
+    /// Makes only ids from here on that are after this one.
+    pub fn go_on_after(&self, last: DeliveryId) {
+        let mut order = self.order();
+        order.floor = order.floor.max(last.made_at().saturating_add(MILLISECOND));
+    }
+
+    /// After the time of every id that this has made: `now`, or later.
+    pub fn horizon(&self, now: Timestamp) -> Timestamp {
+        self.order().floor.saturating_add(MILLISECOND).max(now)
+    }
+
+    fn order(&self) -> MutexGuard<'_, Order> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+impl Order {
+    fn next(&mut self, now: Timestamp) -> Uuid {
+        self.floor = self.floor.max(now);
+        uuid_in(&self.context, self.floor)
+    }
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 macro_rules! chosen_name {
     ($name:ident, $doc:literal) => {
@@ -220,6 +256,18 @@ mod tests {
         assert!(early < late);
         assert_eq!(late.made_at(), Timestamp::from_seconds(2_000));
         assert_eq!(EventId::parse(&early.to_string()), Ok(early));
+    }
+
+    #[test]
+    fn ascending_ids_go_on_after_those_of_a_process_before_whose_clock_was_ahead() {
+        let (ids, now) = (Ascending::default(), Timestamp::from_millis(5_000));
+        assert_eq!(ids.horizon(now), now);
+        let before = Ascending::default().next(Timestamp::from_millis(9_000));
+        ids.go_on_after(before);
+        let next = ids.next(now);
+        assert!(next > before);
+        assert!(DeliveryId::lower_bound(ids.horizon(now)) > next, "what is made is before it");
+        assert_eq!(ids.horizon(Timestamp::from_millis(10_000)), Timestamp::from_millis(10_000));
     }
 
     #[test]

@@ -30,7 +30,7 @@ use crate::operations::{Operations, OperationsParts, OperationsPolicy};
 use crate::publish::Publisher;
 use crate::recover::Recoveries;
 use crate::signing_keys::{Certification, SigningKeys, SigningKeysError, X5c};
-use crate::store::{KeyRecords, Store};
+use crate::store::{KeyRecords, Store, StoreError};
 use crate::upkeep::{Retention, Upkeep};
 
 /// What a sender needs to know.
@@ -91,6 +91,9 @@ pub enum StartError {
     /// The signing keys cannot be had.
     #[error(transparent)]
     SigningKeys(#[from] SigningKeysError),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// There is no HTTP client.
     #[error(transparent)]
     Egress(#[from] EgressError),
@@ -203,6 +206,7 @@ impl Sender {
             Arc::new(engine.clone()),
             Arc::clone(&clock),
         );
+        publisher.resume().await?;
         let (stop, stopped) = watch::channel(false);
         let recoveries = Recoveries::new(
             Arc::clone(&store),

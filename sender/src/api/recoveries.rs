@@ -28,7 +28,7 @@ pub(super) async fn create(
     Input(mut fields): Input,
 ) -> Result<Response, Problem> {
     let endpoint = endpoints::visible(&api, &caller, &id)?;
-    let now = api.clock.now();
+    let (now, made) = (api.clock.now(), api.publisher.horizon());
     let since = fields.required("since", read::moment);
     let until = fields.optional("until", read::moment);
     let states = read_states(&mut fields);
@@ -45,7 +45,7 @@ pub(super) async fn create(
         endpoint: endpoint.id,
         consumer: endpoint.consumer.clone(),
         since: since?,
-        until: until?.unwrap_or(now).min(now),
+        until: until?.map_or(made, |until| until.min(made)),
         states: states?,
         event_types: event_types?.unwrap_or_default().into_iter().collect::<BTreeSet<_>>(),
         rate: rate?.unwrap_or(DEFAULT_RATE),

@@ -43,6 +43,7 @@ use crate::id::{Ascending, ConsumerId, DeliveryId, EndpointId, EventId};
 use crate::model::delivery::LiveDelivery;
 use crate::model::endpoint::Endpoint;
 use crate::model::event::PublishedEvent;
+use crate::model::verification::Standing;
 use crate::store::{Accepted, DeliveryFilter, NewDelivery, NewEvent, Store, StoreError};
 
 pub use self::cancel::{Attempting, CancelError, CancelledSome};
@@ -194,6 +195,24 @@ impl Publisher {
         Self { store, directory, data_keys, engine, clock, ids: Arc::default() }
     }
 
+    /// Goes on after the ids that are in the store: an earlier process may have made them by a clock that was set back
+    /// since, and where the order is strict it is that of the ids.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn resume(&self) -> Result<(), StoreError> {
+        let last = DeliveryFilter { limit: 1, ..DeliveryFilter::default() };
+        if let Some(last) = self.store.deliveries(last).await?.deliveries.first() {
+            self.ids.go_on_after(last.id);
+        }
+        Ok(())
+    }
+
+    /// Every delivery that was made until now was made before this, by its id. It is now, unless the clock was set back.
+    pub fn horizon(&self) -> Timestamp {
+        self.ids.horizon(self.clock.now())
+    }
+
     /// Accepts an event and fans it out. When this returns it is on disk.
     ///
     /// # Errors
@@ -210,11 +229,11 @@ impl Publisher {
         let Publication { event_type, data, id: txn, occurred_at, .. } = publication;
         let event = PublishedEvent { id, event_type, occurred_at, txn, data, redelivery_of: None };
         let payload = SealedPayload::seal(&event);
-        let mut accepted = FannedOut { expires_at, ..FannedOut::default() };
+        let mut accepted = FannedOut::default();
         for endpoint in endpoints {
             // A consumer without a data key is one that is being erased: nothing new is kept for it.
             if let Some(key) = self.data_keys.of(&endpoint.consumer) {
-                accepted.add(&endpoint, &payload, &key, self.ids.next(now), now);
+                accepted.add(&endpoint, &payload, &key, self.place(&endpoint, expires_at, now));
             }
         }
         let deliveries = accepted.deliveries;
@@ -237,6 +256,20 @@ impl Publisher {
                 Ok(Published { event, deliveries: self.deliveries_of(event).await?, replayed: true })
             }
             Accepted::Conflict(event) => Err(PublishError::Conflict { field: identified_by, event }),
+        }
+    }
+
+    /// A delivery to this endpoint, due now.
+    fn place(&self, endpoint: &Endpoint, expires_at: Option<Timestamp>, now: Timestamp) -> NewDelivery {
+        let verified = matches!(self.directory.standing(endpoint, now), Standing::Trusted | Standing::Proven);
+        // It may never prove itself, and what waits for it is kept as long as it waits.
+        let unverified = (!verified).then(|| now.saturating_add(UNVERIFIED_LIFE));
+        NewDelivery {
+            id: self.ids.next(now),
+            endpoint: endpoint.id,
+            consumer: endpoint.consumer.clone(),
+            due_at: now,
+            expires_at: [expires_at, unverified].into_iter().flatten().min(),
         }
     }
 
@@ -301,33 +334,19 @@ impl Publisher {
 /// Who receives, and the payload's key for each of them.
 #[derive(Debug, Default)]
 struct FannedOut {
-    expires_at: Option<Timestamp>,
     deliveries: Vec<NewDelivery>,
     expected: Vec<Expected>,
     wrapped_keys: BTreeMap<ConsumerId, Vec<u8>>,
 }
 
 impl FannedOut {
-    fn add(
-        &mut self,
-        endpoint: &Endpoint,
-        payload: &SealedPayload,
-        key: &DataKey,
-        id: DeliveryId,
-        now: Timestamp,
-    ) {
+    fn add(&mut self, endpoint: &Endpoint, payload: &SealedPayload, key: &DataKey, delivery: NewDelivery) {
         if !self.wrapped_keys.contains_key(&endpoint.consumer) {
             let wrapped = payload.wrap_for(&endpoint.consumer, key);
             self.wrapped_keys.insert(endpoint.consumer.clone(), wrapped);
         }
-        self.expected.extend(Expected::of(endpoint, id));
-        self.deliveries.push(NewDelivery {
-            id,
-            endpoint: endpoint.id,
-            consumer: endpoint.consumer.clone(),
-            due_at: now,
-            expires_at: self.expires_at,
-        });
+        self.expected.extend(Expected::of(endpoint, delivery.id));
+        self.deliveries.push(delivery);
     }
 }
 
@@ -393,6 +412,8 @@ fn live(delivery: &NewDelivery, event: EventId) -> LiveDelivery {
 
 /// How long an id or idempotency key is remembered.
 pub const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long deliveries wait for an endpoint that has not proved itself: as long as attempts would last.
+pub const UNVERIFIED_LIFE: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 /// How far in the future an event may say that it happened: time zones and skewed clocks, not plans.
 const MAX_AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 /// Deliveries read at once when an answer is repeated.

@@ -134,13 +134,8 @@ impl Publisher {
             return Err(RedeliverError::NotVisible);
         }
         let now = self.clock.now();
-        let new = NewDelivery {
-            id: self.ids.next(now),
-            endpoint: endpoint.id,
-            consumer: endpoint.consumer.clone(),
-            due_at: now,
-            expires_at: self.still_ahead(delivery.event, now).await?,
-        };
+        let expires_at = self.still_ahead(delivery.event, now).await?;
+        let new = self.place(&endpoint, expires_at, now);
         let arrival = Arrival { delivery: live(&new, event.id), payload: Some(Arc::clone(&event)) };
         Ok(Ready { delivery: new, arrival, endpoint, event })
     }

@@ -63,8 +63,8 @@ impl Publisher {
         let key = self.data_keys.of(&endpoint.consumer).ok_or(RedeliverError::EndpointGone)?;
         let now = self.clock.now();
         let payload = SealedPayload::seal(&event);
-        let mut accepted = FannedOut { expires_at, ..FannedOut::default() };
-        accepted.add(endpoint, &payload, &key, self.ids.next(now), now);
+        let mut accepted = FannedOut::default();
+        accepted.add(endpoint, &payload, &key, self.place(endpoint, expires_at, now));
         let delivery =
             accepted.deliveries.first().map(PublishedDelivery::of).ok_or(RedeliverError::EndpointGone)?;
         let new = NewEvent {

@@ -38,7 +38,7 @@ impl Publisher {
         let mut accepted = FannedOut::default();
         for endpoint in endpoints {
             if let Some(key) = self.data_keys.of(&endpoint.consumer) {
-                accepted.add(&endpoint, &payload, &key, self.ids.next(now), now);
+                accepted.add(&endpoint, &payload, &key, self.place(&endpoint, None, now));
             }
         }
         if accepted.deliveries.is_empty() {

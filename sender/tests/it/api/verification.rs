@@ -245,3 +245,27 @@ async fn a_proof_ends_with_the_keys_that_it_was_made_with() {
     let Verification::Awaited { challenge: Some(stale) } = endpoint.verification.clone() else { panic!() };
     assert!(!world.directory.note_challenge(&endpoint, *stale).await.unwrap());
 }
+
+#[tokio::test]
+async fn what_waits_for_an_endpoint_that_never_proves_itself_ends() {
+    let (world, _) = World::furnished().await;
+    let (path, _) = world.created(body(None)).await;
+    let id = path.rsplit('/').next().unwrap();
+    let mut event = json!({ "type": "order.created", "data": 1, "to": { "consumer": "acme" } });
+    for (ttl_seconds, unverified, trusted) in [
+        (Value::Null, json!("2026-11-24T20:39:58.000Z"), Value::Null),
+        (json!(60), json!("2026-11-21T20:40:58.000Z"), json!("2026-11-21T20:40:58.000Z")),
+    ] {
+        if !ttl_seconds.is_null() {
+            event["ttl_seconds"] = ttl_seconds;
+        }
+        let published = world.post("/v1/events", event.clone()).await.expect(202);
+        let deliveries = published["deliveries"].as_array().unwrap();
+        assert_eq!(deliveries.len(), 2);
+        for delivery in deliveries {
+            let shown = world.get(&format!("/v1/deliveries/{}", delivery["id"].as_str().unwrap())).await;
+            let expected = if delivery["endpoint"] == id { &unverified } else { &trusted };
+            assert_eq!(shown.expect(200)["expires_at"], *expected);
+        }
+    }
+}
