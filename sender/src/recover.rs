@@ -70,35 +70,50 @@ impl Recoveries {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // What each may add now, in parts of one delivery.
         let mut credit: HashMap<RecoveryId, u32> = HashMap::new();
+        // For how many ticks those are left alone that can add nothing.
+        let mut resting: HashMap<RecoveryId, u32> = HashMap::new();
         loop {
             let running = self.directory.running_recoveries();
             credit.retain(|id, _| running.iter().any(|recovery| recovery.id == *id));
+            resting.retain(|id, ticks| {
+                *ticks -= 1;
+                *ticks > 0 && credit.contains_key(id)
+            });
             let idle = running.is_empty();
             tokio::select! {
                 () = until_recovery_changes(&mut news), if idle => continue,
                 _ = ticks.tick(), if !idle => {}
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             }
-            for recovery in running {
+            let awake = running.iter().filter(|recovery| !resting.contains_key(&recovery.id));
+            for recovery in awake.collect::<Vec<_>>() {
+                if *stopped.borrow() {
+                    return;
+                }
                 let credit = credit.entry(recovery.id).or_default();
                 *credit = (*credit + recovery.rate).min(recovery.rate.max(TICKS_PER_SECOND));
-                match self.step(&recovery, *credit / TICKS_PER_SECOND).await {
-                    Ok(added) => *credit = credit.saturating_sub(added * TICKS_PER_SECOND),
+                match self.step(recovery, *credit / TICKS_PER_SECOND).await {
+                    Ok(Some(added)) => *credit = credit.saturating_sub(added * TICKS_PER_SECOND),
+                    Ok(None) => drop(resting.insert(recovery.id, REST)),
                     Err(error) => {
-                        tracing::warn!(recovery = %recovery.id, %error, "a recovery cannot go on now")
+                        tracing::warn!(recovery = %recovery.id, %error, "a recovery cannot go on now");
+                        resting.insert(recovery.id, REST);
                     }
                 }
             }
         }
     }
 
-    /// One step of at most `most` redeliveries; returns how many there were.
-    async fn step(&self, before: &Recovery, most: u32) -> Result<u32, StepError> {
+    /// One step of at most `most` redeliveries; returns how many there were, or nothing if there is no room for any.
+    async fn step(&self, before: &Recovery, most: u32) -> Result<Option<u32>, StepError> {
+        if most == 0 {
+            return Ok(Some(0));
+        }
         let live = self.still_live(before, most).await?;
         let room = LIVE_AT_ONCE.saturating_sub(u32::try_from(live.len()).unwrap_or(u32::MAX));
         let limit = most.min(room);
         if limit == 0 {
-            return Ok(0);
+            return Ok(None);
         }
         let page = self.store.deliveries(DeliveryFilter { limit, ..before.rest() }).await?;
         let full = u32::try_from(page.deliveries.len()).is_ok_and(|found| found >= limit);
@@ -119,14 +134,14 @@ impl Recoveries {
             next.ended_at = Some(self.clock.now());
             next.live = Vec::new();
         }
-        let Some(step) = self.directory.begin_recovery_step(before, next).await? else { return Ok(0) };
+        let Some(step) = self.directory.begin_recovery_step(before, next).await? else { return Ok(Some(0)) };
         self.store.redeliver(batch.deliveries, step.changes()).await?;
         step.adopt();
         self.publisher.arrived(batch.arrivals);
         if over {
             tracing::info!(recovery = %before.id, endpoint = %before.endpoint, "a recovery has finished");
         }
-        Ok(added)
+        Ok(Some(added))
     }
 
     /// Which of its redeliveries are not over. Asked only where the answer may leave no room.
@@ -155,6 +170,11 @@ impl Recoveries {
                 Ok(ready) => {
                     batch.deliveries.push((ready.delivery, ready.arrival.delivery.event));
                     batch.arrivals.push(ready.arrival);
+                }
+                Err(RedeliverError::Store(error @ StoreError::Corrupt { .. })) => {
+                    tracing::error!(delivery = %delivery.id, code = error.code(), "a damaged delivery is not recovered");
+                    self.store.distrust("a delivery");
+                    batch.skipped += 1;
                 }
                 Err(RedeliverError::Store(error)) => return Err(error.into()),
                 // Not to be delivered any more, or nothing to be delivered.
@@ -199,4 +219,7 @@ pub const DEFAULT_RATE: u32 = 20;
 pub const HIGHEST_RATE: u32 = 500;
 
 const TICKS_PER_SECOND: u32 = 5;
+
+/// Ticks between two looks at one whose redeliveries wait, behind a pause for instance: two seconds.
+const REST: u32 = 10;
 const TICK: Duration = Duration::from_millis(200);
