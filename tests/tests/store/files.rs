@@ -219,6 +219,29 @@ async fn a_destroyed_data_key_is_in_no_file() {
     assert_eq!(subject.store.data_keys().await.unwrap().len(), kept - 1);
 }
 
+/// A backup reads for minutes; the log is emptied as soon as nobody reads any more, without another write.
+#[tokio::test]
+async fn a_reader_in_the_way_of_an_erasure_delays_it_and_no_more() {
+    let subject = subject::sqlite().await;
+    let wrapped = b"these bytes are the wrapped data key".to_vec();
+    let key =
+        DataKeyRecord { consumer: Some(consumer(1)), kek_id: "kek".to_owned(), wrapped: wrapped.clone() };
+    subject.store.keep_data_key(key).await.unwrap();
+    let reader = rusqlite::Connection::open(&subject.path).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM data_keys;").unwrap();
+    subject.store.destroy_data_key(consumer(1)).await.unwrap();
+    let folder = subject.path.parent().unwrap();
+    assert!(holds(folder, &wrapped), "the reader still sees it");
+    reader.execute_batch("COMMIT").unwrap();
+    for _ in 0..200 {
+        if !holds(folder, &wrapped) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    panic!("it is still there");
+}
+
 /// Rings that were written over, some of them long, and the last forms under the old key-encryption key.
 #[tokio::test]
 async fn what_an_old_key_encryption_key_opens_is_in_no_file() {

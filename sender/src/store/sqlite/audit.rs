@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 use waxseal_keys::Timestamp;
 
 use super::failure::Failure;
-use super::session::Session;
+use super::session::{Scrub, Session, overwriting};
 use super::values::consumer_id;
 use crate::id::{AuditId, ConsumerId};
 use crate::store::{AuditFilter, AuditPage, AuditRow};
@@ -74,11 +74,13 @@ pub(super) fn audit(connection: &Connection, filter: &AuditFilter) -> Result<Aud
 }
 
 /// Forgets the oldest entries from before this moment; returns how many.
-pub(super) fn forget(session: &Session, before: Timestamp, limit: u32) -> Result<u64, Failure> {
+pub(super) fn forget(session: &mut Session, before: Timestamp, limit: u32) -> Result<u64, Failure> {
     let bound = AuditId::lower_bound(before);
-    let forgotten = session
-        .prepare("DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE id < ?1 ORDER BY id LIMIT ?2)")?
-        .execute(params![bound.as_bytes(), limit])?;
+    session.scrub = Scrub::Soon;
+    let forgotten = overwriting(session, || {
+        let sql = "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE id < ?1 ORDER BY id LIMIT ?2)";
+        Ok(session.prepare(sql)?.execute(params![bound.as_bytes(), limit])?)
+    })?;
     Ok(u64::try_from(forgotten).unwrap_or(u64::MAX))
 }
 

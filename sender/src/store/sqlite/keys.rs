@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::failure::Failure;
-use super::session::{Session, overwriting};
+use super::session::{Scrub, Session, overwriting};
 use super::values::consumer_id;
 use super::{SqliteStore, catalog};
 use crate::id::ConsumerId;
@@ -76,7 +76,7 @@ fn save_ring(
     // A version that no column can hold was never kept.
     let Ok(expected) = i64::try_from(expected) else { return Ok(false) };
     // The form before may have private keys that this one has no more: they are to be in no file.
-    session.scrub = true;
+    session.scrub = Scrub::Now;
     let saved = overwriting(session, || {
         let saved = if expected == 0 {
             session
@@ -111,10 +111,10 @@ fn keep_data_key(session: &Session, key: &DataKeyRecord) -> Result<DataKeyRecord
 }
 
 /// The row's bytes are overwritten, not only forgotten, and `scrub` has the log emptied before this is acknowledged
-/// (or, if a reader holds it just then, at the next checkpoint). What the file system or a backup still holds is
+/// (or, if a reader holds it just then, as soon as it has let go). What the file system or a backup still holds is
 /// beyond this program.
 fn destroy_data_key(session: &mut Session, consumer: &ConsumerId) -> Result<(), Failure> {
-    session.scrub = true;
+    session.scrub = Scrub::Now;
     overwriting(session, || {
         session.prepare("DELETE FROM data_keys WHERE consumer = ?1")?.execute([consumer.as_str()])?;
         Ok(())
@@ -142,7 +142,7 @@ fn rewrap(session: &mut Session, rewrapped: &RewrappedKeys) -> Result<bool, Fail
     if owners != given {
         return Ok(false);
     }
-    session.scrub = true;
+    session.scrub = Scrub::Now;
     overwriting(session, || {
         if let Some(ring) = &rewrapped.ring {
             session.prepare("UPDATE ring SET version = version + 1, sealed = ?1")?.execute([&ring.sealed])?;

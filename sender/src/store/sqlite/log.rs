@@ -21,6 +21,8 @@ pub(super) struct Log {
     pages: Arc<AtomicU32>,
     limit: u32,
     resting: bool,
+    /// It has something that is to be in no file.
+    unclean: bool,
 }
 
 /// What becomes of the file when its pages are written back.
@@ -42,17 +44,25 @@ impl Log {
             told.store(u32::try_from(now).unwrap_or(0), Ordering::Relaxed);
             Ok(())
         }))?;
-        Ok(Self { pages, limit: LIMIT, resting: false })
+        Ok(Self { pages, limit: LIMIT, resting: false, unclean: false })
     }
 
     /// Whether there is nothing to write back, or nothing that could be written back a moment ago.
     pub(super) fn is_empty(&self) -> bool {
-        self.pages() == 0 || self.resting
+        (self.pages() == 0 && !self.unclean) || self.resting
     }
 
     /// Notes that a checkpoint was just tried while idle: there is no use in trying again before something changes.
+    /// Unless it must be emptied: then it is tried until no reader is in the way any more.
     pub(super) fn rest(&mut self) {
-        self.resting = true;
+        self.resting = !self.unclean;
+    }
+
+    /// Notes that what was just written took something away that is to be in no file: from now on the log is emptied
+    /// and not written over, until that has succeeded once.
+    pub(super) fn must_be_emptied(&mut self) {
+        self.unclean = true;
+        self.resting = false;
     }
 
     /// Writes back a log that has grown too large.
@@ -67,7 +77,8 @@ impl Log {
 
     /// Writes back what no reader still needs, and starts the log anew if that is all. Failing is harmless: the log
     /// keeps what it has and is tried again later.
-    pub(super) fn checkpoint(&self, session: &Session, after: After) {
+    pub(super) fn checkpoint(&mut self, session: &Session, after: After) {
+        let after = if self.unclean { After::Empty } else { after };
         let pragma = match after {
             After::Reuse => "PRAGMA wal_checkpoint(RESTART)",
             After::Empty => "PRAGMA wal_checkpoint(TRUNCATE)",
@@ -76,6 +87,7 @@ impl Log {
         let held = session.connection().query_row(pragma, [], |row| row.get::<_, bool>(0));
         if matches!(held, Ok(false)) {
             self.pages.store(0, Ordering::Relaxed);
+            self.unclean &= after != After::Empty;
         }
     }
 

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use waxseal_keys::Timestamp;
 
 use super::failure::Failure;
-use super::session::{Session, overwriting};
+use super::session::{Scrub, Session, overwriting};
 use super::values::time;
 use crate::store::{AgePosition, Kept, Removed, Slice};
 
@@ -60,7 +60,8 @@ pub(super) fn find(connection: &Connection, slice: &Slice) -> Result<Found, Fail
 }
 
 /// Removes what was found, unless somebody delivers it again since.
-pub(super) fn remove(session: &Session, slice: &Slice, found: &Found) -> Result<Removed, Failure> {
+pub(super) fn remove(session: &mut Session, slice: &Slice, found: &Found) -> Result<Removed, Failure> {
+    session.scrub = Scrub::Soon;
     overwriting(session, || remove_each(session, slice, found))
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Session {
     /// By how much this transaction changes the number of live deliveries.
     pub(super) live_change: i64,
     /// Whether this transaction destroyed something that must not stay in the log either.
-    pub(super) scrub: bool,
+    pub(super) scrub: Scrub,
     /// Counts idempotency keys, to sweep expired ones now and then.
     pub(super) keys_seen: u32,
 }
@@ -30,9 +30,20 @@ struct Route {
     consumer: ConsumerId,
 }
 
+/// When the log is emptied of what a transaction has destroyed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Scrub {
+    /// It destroyed nothing.
+    Nothing,
+    /// When the log is written back anyway.
+    Soon,
+    /// Before the transaction is acknowledged, unless a reader is in the way.
+    Now,
+}
+
 impl Session {
     pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, routes: HashMap::new(), live_change: 0, scrub: false, keys_seen: 0 }
+        Self { connection, routes: HashMap::new(), live_change: 0, scrub: Scrub::Nothing, keys_seen: 0 }
     }
 
     /// The connection, for what is not a command.
@@ -48,7 +59,7 @@ impl Session {
     /// Starts a transaction.
     pub(super) fn begin(&mut self) -> Result<(), Failure> {
         self.live_change = 0;
-        self.scrub = false;
+        self.scrub = Scrub::Nothing;
         self.prepare("BEGIN IMMEDIATE")?.execute([])?;
         Ok(())
     }

@@ -29,7 +29,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::damage::Damage;
 use super::failure::{Failure, panicked};
 use super::log::{After, Log};
-use super::session::Session;
+use super::session::{Scrub, Session};
 use crate::store::StoreError;
 
 /// The way to the writing thread.
@@ -229,7 +229,10 @@ impl Work {
             Ok(()) => {
                 self.gauges.live.fetch_add(self.session.live_change, Ordering::Relaxed);
                 self.gauges.commits.fetch_add(1, Ordering::Relaxed);
-                if self.session.scrub {
+                if self.session.scrub != Scrub::Nothing {
+                    self.log.must_be_emptied();
+                }
+                if self.session.scrub == Scrub::Now {
                     self.log.checkpoint(&self.session, After::Empty);
                 }
                 Ok(())
