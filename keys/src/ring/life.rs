@@ -194,9 +194,10 @@ impl KeyRing {
         changes
     }
 
-    /// Keeps the history of the last keys, so that a record does not grow for ever.
+    /// Keeps the history of the last keys, so that a record does not grow for ever. Revoked ones stay: whoever has one
+    /// may bring it back.
     fn forget_oldest(&mut self) {
-        let ended = |entry: &RingEntry| entry.key.is_none();
+        let ended = |entry: &RingEntry| entry.key.is_none() && entry.state != KeyState::Revoked;
         let mut surplus =
             self.entries.iter().filter(|entry| ended(entry)).count().saturating_sub(MAX_HISTORY);
         self.entries.retain(|entry| {
