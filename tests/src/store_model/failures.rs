@@ -47,6 +47,11 @@ impl Logged {
 }
 
 impl State {
+    /// What is removed of an event is not counted any more.
+    pub(super) fn forget_log(&mut self, event: EventId) {
+        self.log.retain(|row| row.event != event);
+    }
+
     pub(super) fn failures(&self, from: Timestamp, until: Timestamp) -> Failures {
         let mut counts: BTreeMap<String, FailureCount> = BTreeMap::new();
         let failed = self.log.iter().filter(|row| row.at >= from && row.at < until && row.is_failure());

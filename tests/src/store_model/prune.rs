@@ -28,6 +28,7 @@ impl State {
             removed.deliveries += u64::try_from(self.entries(id).count()).unwrap();
             self.deliveries.retain(|_, entry| entry.event != id);
             self.events.remove(&id);
+            self.forget_log(id);
         }
         removed
     }
