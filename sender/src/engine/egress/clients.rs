@@ -162,9 +162,10 @@ const USER_AGENT: &str = concat!("waxseal/", env!("CARGO_PKG_VERSION"));
 
 /// What an endpoint is sent in a row comes within seconds; a new connection after a quiet quarter of a minute costs
 /// little. It is also shorter than what common servers and load balancers keep (60 s and more), so that it is we who
-/// close. Their number needs no bound of its own: at most as many are idle as were in flight at once within this time,
-/// and most are at times. A connection is idle while its delivery is being settled, and deliveries that share a commit
-/// are settled together, so that with a lower bound each round would close what the next one opens again.
+/// close. Their number needs no bound of its own for each host: at most as many are idle as were in flight at once within
+/// this time, and most are at times; of all hosts together, as many as there were deliveries within it. A connection is
+/// idle while its delivery is being settled, and deliveries that share a commit are settled together, so that with a
+/// lower bound each round would close what the next one opens again.
 const POOL_IDLE: Duration = Duration::from_secs(15);
 
 /// A client without connections is some kilobytes.
