@@ -6,7 +6,6 @@ mod server;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::response::IntoResponse;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, LOCATION};
 use serde_json::json;
