@@ -150,8 +150,12 @@ impl Upkeep {
         }
     }
 
-    /// Removes everything that is too old now.
-    async fn pass(&self) -> Result<(), StoreError> {
+    /// Removes everything that is too old now, by a clock that the caller believes: for those who keep a schedule of
+    /// their own instead of [`Upkeep::run`].
+    ///
+    /// # Errors
+    /// If the store fails; what was removed until then is gone, and the next call goes on.
+    pub async fn pass(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
         let Retention { payloads, attempts, .. } = self.retention;
         for (kept, age) in [(Kept::Contents, payloads), (Kept::Records, attempts)] {
