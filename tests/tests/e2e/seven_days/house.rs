@@ -84,6 +84,7 @@ impl House {
         let alg = SignatureAlgorithm::Es256;
         let signing_keys = SigningKeys::open(store.clone(), data_keys.clone(), RING, alg, clock.clone());
         let signing_keys = signing_keys.await.unwrap();
+        *self.front.0.write().unwrap() = Some(signing_keys.clone());
         let egress = EgressPolicy {
             allow: vec!["127.0.0.1/32".parse().unwrap()],
             http: PlainHttp::AllowedRanges,
@@ -94,8 +95,7 @@ impl House {
         let issuer = Issuer::parse(ISSUER).unwrap();
         let authority = ClientAuthority::new(directory.clone(), issuer.clone(), clock.clone());
         let authority = Arc::new(authority);
-        let credentials =
-            Credentials::new(egress.clone(), signing_keys.clone(), authority, clock.clone());
+        let credentials = Credentials::new(egress.clone(), signing_keys.clone(), authority, clock.clone());
         // What expires is looked for by the time that really passes, and here a week of it takes a minute.
         let policy =
             EnginePolicy { breaker, discover_every: Duration::from_millis(10), ..EnginePolicy::default() };
@@ -112,15 +112,13 @@ impl House {
             policy,
         });
         let announced = Arc::new(engine.clone());
-        let publisher =
-            Publisher::new(store.clone(), directory.clone(), data_keys, announced, clock.clone());
+        let publisher = Publisher::new(store.clone(), directory.clone(), data_keys, announced, clock.clone());
         let upkeep = Upkeep::new(store.clone(), clock, KEPT);
         let (stop, stopped) = watch::channel(false);
         let time = self.time.clone();
         let maintenance = signing_keys.clone().maintain_by(stopped, move |pause| time.sleep(pause));
         let maintenance = tokio::spawn(maintenance);
         self.time.asleep().await;
-        *self.front.0.write().unwrap() = Some(signing_keys.clone());
         Running { store, directory, signing_keys, engine, publisher, upkeep, stop, maintenance }
     }
 

@@ -43,7 +43,8 @@ impl<'a> Judge<'a> {
             if entry.expires.is_some_and(|expires| attempt.started_at >= expires) {
                 self.fault(entry, format!("attempt {} after its time", attempt.number));
             }
-            if taken != (attempt.number as usize == entry.attempts.len() && state == DeliveryState::Delivered) {
+            if taken != (attempt.number as usize == entry.attempts.len() && state == DeliveryState::Delivered)
+            {
                 self.fault(entry, format!("attempt {}: {}", attempt.number, attempt.result));
             }
             if !taken && !EXPECTED.contains(&attempt.result.as_str()) {
@@ -122,7 +123,8 @@ impl<'a> Judge<'a> {
     }
 
     fn fault(&mut self, entry: &Entry, what: String) {
-        self.faults.push(format!("{} {}, accepted {:?}: {what}", self.role.name, entry.event, entry.accepted));
+        self.faults
+            .push(format!("{} {}, accepted {:?}: {what}", self.role.name, entry.event, entry.accepted));
     }
 }
 

@@ -38,7 +38,7 @@ async fn seven_days_pass_and_nothing_is_refused_lost_late_or_kept_too_long() {
     week.until_all_is_over().await;
     every_delivery_ended_as_it_had_to(&week);
     every_event_was_handled_once(&week);
-    let signed = week.keys.check(&week.ledger, START);
+    let signed = week.keys.check(&week.ledger, START, week.now());
     assert!(signed >= 5, "three rotations and a revocation: {signed} keys have signed");
     week.until_all_is_forgotten().await;
     println!("{:?}; {signed} keys; at most {} deliveries waited in memory", week.looked, week.most_waiting);

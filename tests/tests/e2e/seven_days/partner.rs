@@ -15,9 +15,7 @@ use http::{HeaderMap, StatusCode};
 use tokio::net::TcpSocket;
 use waxseal_keys::{Clock, DecryptionKey, Timestamp};
 use waxseal_receiver::jwks::{HttpGet, HttpGetFuture, HttpResponse, ReqwestGet, Url};
-use waxseal_receiver::{
-    Answer, MemoryGuard, Outcome, Protection, Receiver, TrustedIssuer, check_media_type,
-};
+use waxseal_receiver::{Answer, MemoryGuard, Outcome, Protection, Receiver, TrustedIssuer, check_media_type};
 
 use super::time::SimulatedTime;
 
@@ -26,7 +24,10 @@ use super::time::SimulatedTime;
 pub enum Mood {
     Well,
     /// It answers so, and does not look at the token.
-    Ill { status: u16, retry_after: Option<u32> },
+    Ill {
+        status: u16,
+        retry_after: Option<u32>,
+    },
     /// It takes the event, and the answer that says so is lost.
     Forgetful,
 }

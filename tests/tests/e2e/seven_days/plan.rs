@@ -73,7 +73,7 @@ pub fn roles() -> Vec<Role> {
             ..well
         },
         Role { name: "fifo", per_day: 30, mood: Illness::Percent(30), order: Order::Fifo, ..well },
-        Role { name: "sealed", per_day: 40, sealed: true, life: Some((5, HOUR * 4)), ..well },
+        Role { name: "sealed", per_day: 40, sealed: true, life: Some((2, HOUR * 4)), ..well },
         Role {
             name: "brief",
             per_day: 40,

@@ -87,6 +87,10 @@ impl Week {
         week
     }
 
+    pub fn now(&self) -> Timestamp {
+        self.time.now()
+    }
+
     /// The deliveries to one of the roles, in the order of acceptance.
     pub fn of(&self, role: usize) -> impl Iterator<Item = &Entry> {
         self.ledger.iter().filter(move |entry| entry.role == role)
@@ -171,10 +175,9 @@ impl Week {
                     sender.engine.wake(self.endpoints[0]);
                 }
                 polls += 1;
-                let (stats, now) = (sender.engine.stats(), self.time.now());
-                most = most.max(stats.waiting);
+                let now = self.time.now();
                 let held: BTreeMap<_, _> = sender.engine.holds().into_iter().collect();
-                let mut busy = stats.in_flight > 0 || (!held.is_empty() && sender.signing_keys.active().is_some());
+                let mut busy = !held.is_empty() && sender.signing_keys.active().is_some();
                 busy |= !sender.store.expired(now, 1).await.unwrap().is_empty();
                 next = None;
                 for work in sender.store.endpoints_with_work().await.unwrap() {
@@ -192,7 +195,10 @@ impl Week {
                         busy |= !held.contains_key(&work.endpoint);
                     }
                 }
-                if !busy {
+                // Last: what has begun meanwhile may have made its endpoint rest.
+                let stats = sender.engine.stats();
+                most = most.max(stats.waiting);
+                if !busy && stats.in_flight == 0 {
                     return;
                 }
                 tokio::time::sleep(Duration::from_millis(1)).await;
