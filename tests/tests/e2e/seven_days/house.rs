@@ -21,8 +21,8 @@ use waxseal_sender::engine::egress::{Egress, EgressPolicy};
 use waxseal_sender::engine::{Engine, EngineHandle, EngineParts, EnginePolicy};
 use waxseal_sender::publish::Publisher;
 use waxseal_sender::signing_keys::SigningKeys;
-use waxseal_sender::store::Store;
 use waxseal_sender::store::sqlite::SqliteStore;
+use waxseal_sender::store::{Store, StoreError};
 use waxseal_sender::upkeep::{Age, Retention, Upkeep};
 
 use super::time::SimulatedTime;
@@ -77,7 +77,7 @@ impl House {
     /// Starts a process on what the one before has left.
     pub async fn start(&self, breaker: BreakerPolicy) -> Running {
         let clock: Arc<dyn Clock> = self.time.clone();
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&self.path).unwrap());
+        let store: Arc<dyn Store> = Arc::new(open(&self.path).await);
         let kek = KeyEncryptionKey::from_text(&self.kek.to_text()).unwrap();
         let data_keys = Arc::new(DataKeys::open(store.clone(), kek).await.unwrap());
         let directory = Directory::load(store.clone(), data_keys.clone()).await.unwrap();
@@ -122,27 +122,26 @@ impl House {
         Running { store, directory, signing_keys, engine, publisher, upkeep, stop, maintenance }
     }
 
-    /// Stops a process, down to the last handle of its files.
+    /// Stops a process.
     pub async fn stop(&self, running: Running) {
-        let left = Arc::downgrade(&running.store);
         *self.front.0.write().unwrap() = None;
-        running.end().await;
-        tokio::time::timeout(super::PATIENCE, async {
-            while left.strong_count() > 0 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        })
-        .await
-        .expect("nobody holds the store any more");
+        running.engine.stop().await;
+        running.stop.send_replace(true);
+        running.maintenance.await.unwrap();
     }
 }
 
-impl Running {
-    async fn end(self) {
-        self.engine.stop().await;
-        self.stop.send_replace(true);
-        self.maintenance.await.unwrap();
-    }
+/// Opens the store as soon as the process before has let go of the last handle of its files.
+async fn open(path: &Path) -> SqliteStore {
+    let opened = async {
+        loop {
+            match SqliteStore::open(path) {
+                Err(StoreError::Locked { .. }) => tokio::time::sleep(Duration::from_millis(1)).await,
+                opened => return opened.unwrap(),
+            }
+        }
+    };
+    tokio::time::timeout(super::PATIENCE, opened).await.expect("nobody holds the store any more")
 }
 
 /// Where partners find the keys, whatever process is there just now.
