@@ -94,7 +94,7 @@ mod tests {
     #[tokio::test]
     async fn what_has_panicked_does_not_go_on() {
         let work = CarriedOut::new(async { panic!("a fault") });
-        let ended = tokio::spawn(async move { work.await }).await;
+        let ended = tokio::spawn(work).await;
         assert!(ended.is_err_and(|error| error.is_panic()));
     }
 }
