@@ -21,14 +21,16 @@ pub struct Judge<'a> {
     /// Each wait as a part of its pause.
     pub varied: Vec<f64>,
     pub faults: Vec<String>,
-    /// Lateness is explained by what the endpoint asked for.
+    /// Lateness is explained by what the endpoint asked for, or by its breaker.
     pub rests: bool,
+    /// It was given up, and removed.
+    pub removed: bool,
 }
 
 impl<'a> Judge<'a> {
     pub fn new(role: &'a Role, windows: &'a [Window], start: Timestamp) -> Self {
-        let rests = matches!(role.mood, Illness::From(.., Some(_)));
-        Self { role, windows, free_at: start, varied: Vec::new(), faults: Vec::new(), rests }
+        let (rests, removed) = (matches!(role.mood, Illness::From(.., Some(_))), false);
+        Self { role, windows, free_at: start, varied: Vec::new(), faults: Vec::new(), rests, removed }
     }
 
     pub fn judge(&mut self, entry: &Entry) {
@@ -59,6 +61,7 @@ impl<'a> Judge<'a> {
                 all && last.is_some_and(|last| last.started_at == ended)
             }
             DeliveryState::Expired => self.expired_rightly(entry, ended),
+            DeliveryState::Cancelled => self.removed,
             _ => false,
         };
         if !rightly {

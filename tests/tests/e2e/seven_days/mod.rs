@@ -17,10 +17,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use waxseal_keys::Timestamp;
+use waxseal_sender::engine::breaker::BreakerPolicy;
 use waxseal_sender::model::delivery::DeliveryState;
 
 use self::judge::Judge;
 use self::ledger::Entry;
+use self::plan::{Illness, Role};
 use self::week::Week;
 
 const ISSUER: &str = "https://hooks.example.com";
@@ -34,32 +36,54 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn seven_days_pass_and_nothing_is_refused_lost_late_or_kept_too_long() {
-    let mut week = Week::begin().await;
+    // An open breaker would explain any lateness.
+    let never = BreakerPolicy { failures: u32::MAX, disable_after: None, ..BreakerPolicy::default() };
+    let mut week = Week::begin(never).await;
+    pass(&mut week, |_| false).await;
+    assert_eq!(week.given_up, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn seven_days_pass_with_breakers_and_nothing_is_refused_or_lost() {
+    let mut week = Week::begin(BreakerPolicy::default()).await;
+    // Those who are away for hours: the others answer too often for their breakers to open.
+    pass(&mut week, |role| role.opens != Some(Duration::ZERO) || matches!(role.mood, Illness::From(..)))
+        .await;
+    let (role, since) = week.given_up.expect("somebody was never there");
+    let first = week.of(role).next().unwrap().accepted;
+    let after = since.duration_since(first);
+    assert!(after >= DAY * 5 && after < DAY * 5 + HOUR, "given up after {after:?}");
+}
+
+async fn pass(week: &mut Week, excused: impl Fn(&Role) -> bool) {
     week.until_all_is_over().await;
-    every_delivery_ended_as_it_had_to(&week);
-    every_event_was_handled_once(&week);
+    every_delivery_ended_as_it_had_to(week, excused);
+    every_event_was_handled_once(week);
     let signed = week.keys.check(&week.ledger, START, week.now());
     assert!(signed >= 5, "three rotations and a revocation: {signed} keys have signed");
     week.until_all_is_forgotten().await;
     println!("{:?}; {signed} keys; at most {} deliveries waited in memory", week.looked, week.most_waiting);
 }
 
-fn every_delivery_ended_as_it_had_to(week: &Week) {
+fn every_delivery_ended_as_it_had_to(week: &Week, excused: impl Fn(&Role) -> bool) {
     let mut faults = Vec::new();
     for (number, role) in week.roles.iter().enumerate() {
         let mut judge = Judge::new(role, &week.windows, START);
+        judge.rests |= excused(role);
+        judge.removed = week.given_up.is_some_and(|(given_up, _)| given_up == number);
         let mut ends: BTreeMap<&str, usize> = BTreeMap::new();
         for entry in week.of(number) {
             judge.judge(entry);
             *ends.entry(entry.end.map_or("live", |(state, _)| state.name())).or_default() += 1;
         }
         let attempts: usize = week.of(number).map(|entry| entry.attempts.len()).sum();
-        println!("{:8} {ends:?}, {attempts} attempts; {}", role.name, week.partners[number].fetched());
-        faults.append(&mut judge.faults);
-        faults.extend(is_spread(role.name, &judge.varied));
+        let fetched = week.partners[number].fetched();
+        println!("{:8} {ends:?}, {attempts} attempts, keys fetched {fetched} times", role.name);
         for (refused, times) in week.partners[number].refused() {
             faults.push(format!("{} refused {times} tokens: {refused}", role.name));
         }
+        faults.append(&mut judge.faults);
+        faults.extend(is_spread(role.name, &judge.varied));
     }
     faults.truncate(40);
     assert!(faults.is_empty(), "{}", faults.join("\n"));

@@ -11,6 +11,7 @@ use waxseal_envelope::{Data, EventType};
 use waxseal_keys::{Clock, DecryptionKey, EncryptionKeyType, Timestamp, generate_decryption_key};
 use waxseal_sender::directory::To;
 use waxseal_sender::engine::breaker::BreakerPolicy;
+use waxseal_sender::engine::hold::Hold;
 use waxseal_sender::id::{ConsumerId, EndpointId};
 use waxseal_sender::model::consumer::{DeclaredType, Visibility};
 use waxseal_sender::model::pace::Order;
@@ -34,6 +35,9 @@ pub struct Week {
     pub looked: Looked,
     pub windows: Vec<Window>,
     pub most_waiting: usize,
+    /// Who was paused for failing, and since when.
+    pub given_up: Option<(usize, Timestamp)>,
+    breaker: BreakerPolicy,
     time: Arc<SimulatedTime>,
     house: House,
     sender: Option<Running>,
@@ -48,11 +52,11 @@ pub struct Week {
 }
 
 impl Week {
-    pub async fn begin() -> Self {
+    pub async fn begin(breaker: BreakerPolicy) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (time, roles) = (SimulatedTime::new(START), plan::roles());
         let house = House::new(folder.path(), &time).await;
-        let sender = house.start(breaker()).await;
+        let sender = house.start(breaker.clone()).await;
         let key = || generate_decryption_key(EncryptionKeyType::P256).unwrap();
         let mut week = Self {
             planned: plan::events(&roles).into(),
@@ -64,7 +68,9 @@ impl Week {
             looked: Looked::default(),
             windows: Vec::new(),
             most_waiting: 0,
+            given_up: None,
             next_look: time.at(HOUR),
+            breaker,
             time,
             house,
             sender: Some(sender),
@@ -177,7 +183,8 @@ impl Week {
                 polls += 1;
                 let now = self.time.now();
                 let held: BTreeMap<_, _> = sender.engine.holds().into_iter().collect();
-                let mut busy = !held.is_empty() && sender.signing_keys.active().is_some();
+                let unsigned = held.values().any(|hold| *hold == Hold::NoSigningKey);
+                let mut busy = unsigned && sender.signing_keys.active().is_some();
                 busy |= !sender.store.expired(now, 1).await.unwrap().is_empty();
                 next = None;
                 for work in sender.store.endpoints_with_work().await.unwrap() {
@@ -187,8 +194,9 @@ impl Week {
                         let first = sender.store.in_order(work.endpoint, None, 1).await.unwrap();
                         due = first.first().map_or(due, |first| first.due_at);
                     }
-                    let rests_until = sender.engine.condition(work.endpoint).rests_until;
-                    let due = rests_until.map_or(due, |until| due.max(until));
+                    let condition = sender.engine.condition(work.endpoint);
+                    let waits = [condition.rests_until, condition.next_probe_at].into_iter().flatten();
+                    let due = waits.fold(due, Timestamp::max);
                     if due > now {
                         next = Some(next.map_or(due, |next: Timestamp| next.min(due)));
                     } else {
@@ -252,9 +260,4 @@ impl Week {
             *till = since.unwrap();
         }
     }
-}
-
-/// It never opens: an open breaker would explain any lateness.
-fn breaker() -> BreakerPolicy {
-    BreakerPolicy { failures: u32::MAX, disable_after: None, ..BreakerPolicy::default() }
 }

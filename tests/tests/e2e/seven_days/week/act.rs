@@ -6,10 +6,10 @@ use waxseal_keys::{Clock, Timestamp};
 use waxseal_sender::id::{ConsumerId, EndpointId};
 use waxseal_sender::model::consumer::Consumer;
 use waxseal_sender::model::encryption_keys::{EncryptionKeySet, KeyOwner, KeySource, KnownKey};
-use waxseal_sender::model::endpoint::{Endpoint, EndpointStatus, Protection, Subscription};
+use waxseal_sender::model::endpoint::{Endpoint, EndpointStatus, PauseReason, Protection, Subscription};
 use waxseal_sender::model::pace::Pace;
 
-use super::{Week, breaker};
+use super::Week;
 use crate::seven_days::partner::{Partner, Setup};
 use crate::seven_days::plan::Role;
 use crate::seven_days::{DAY, HOUR, START};
@@ -27,6 +27,8 @@ pub enum Act {
     RevokeActiveKey,
     Stop,
     Start,
+    /// Whoever is never there is removed, if the sender has given it up.
+    RemovePaused(usize),
 }
 
 pub fn acts(roles: &[Role]) -> Vec<(Duration, Act)> {
@@ -40,6 +42,8 @@ pub fn acts(roles: &[Role]) -> Vec<(Duration, Act)> {
         (DAY * 6 + HOUR * 14, Act::Start),
     ];
     acts.extend(roles.iter().enumerate().filter_map(|(n, role)| Some((role.opens?, Act::Open(n)))));
+    let never = |(n, role): (usize, &Role)| role.opens.is_none().then_some((DAY * 8, Act::RemovePaused(n)));
+    acts.extend(roles.iter().enumerate().filter_map(never));
     acts.sort_by_key(|(at, _)| *at);
     acts
 }
@@ -76,7 +80,16 @@ impl Week {
                 self.windows.last_mut().unwrap().1 = now;
                 self.start().await;
             }
+            Act::RemovePaused(role) => self.remove_paused(role).await,
         }
+    }
+
+    async fn remove_paused(&mut self, role: usize) {
+        let directory = &self.sender().directory;
+        let endpoint = directory.endpoint(self.endpoints[role]).unwrap();
+        let EndpointStatus::Paused { reason: PauseReason::Failing, since } = endpoint.status else { return };
+        directory.delete_endpoint(endpoint.id).await.unwrap();
+        self.given_up = Some((role, since));
     }
 
     async fn stop(&mut self) {
@@ -85,7 +98,7 @@ impl Week {
     }
 
     async fn start(&mut self) {
-        self.sender = Some(self.house.start(breaker()).await);
+        self.sender = Some(self.house.start(self.breaker.clone()).await);
         self.next_due = None;
     }
 
