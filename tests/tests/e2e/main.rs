@@ -17,6 +17,7 @@ mod replay;
 mod rewrap;
 mod rotation;
 mod secrets;
+mod seven_days;
 mod startup;
 mod support;
 mod tls;
