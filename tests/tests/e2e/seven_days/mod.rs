@@ -40,15 +40,18 @@ async fn seven_days_pass_and_nothing_is_refused_lost_late_or_kept_too_long() {
     let never = BreakerPolicy { failures: u32::MAX, disable_after: None, ..BreakerPolicy::default() };
     let mut week = Week::begin(never).await;
     pass(&mut week, |_| false).await;
-    assert_eq!(week.given_up, None);
+    assert_eq!((week.given_up, week.opened.len()), (None, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn seven_days_pass_with_breakers_and_nothing_is_refused_or_lost() {
     let mut week = Week::begin(BreakerPolicy::default()).await;
     // Those who are away for hours: the others answer too often for their breakers to open.
-    pass(&mut week, |role| role.opens != Some(Duration::ZERO) || matches!(role.mood, Illness::From(..)))
-        .await;
+    let is_away = |role: &Role| role.opens != Some(Duration::ZERO) || matches!(role.mood, Illness::From(..));
+    pass(&mut week, is_away).await;
+    let opened: BTreeSet<_> = week.opened.iter().map(|role| week.roles[*role].name).collect();
+    assert!(opened.is_superset(&BTreeSet::from(["away", "gone"])), "{opened:?}");
+    assert!(week.opened.iter().all(|role| is_away(&week.roles[*role])), "{opened:?}");
     let (role, since) = week.given_up.expect("somebody was never there");
     let first = week.of(role).next().unwrap().accepted;
     let after = since.duration_since(first);

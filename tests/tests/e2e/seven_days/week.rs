@@ -11,6 +11,7 @@ use waxseal_envelope::{Data, EventType};
 use waxseal_keys::{Clock, DecryptionKey, EncryptionKeyType, Timestamp, generate_decryption_key};
 use waxseal_sender::directory::To;
 use waxseal_sender::engine::breaker::BreakerPolicy;
+use waxseal_sender::engine::condition::BreakerState;
 use waxseal_sender::engine::hold::Hold;
 use waxseal_sender::id::{ConsumerId, EndpointId};
 use waxseal_sender::model::consumer::{DeclaredType, Visibility};
@@ -35,6 +36,8 @@ pub struct Week {
     pub looked: Looked,
     pub windows: Vec<Window>,
     pub most_waiting: usize,
+    /// Whose breakers were seen open.
+    pub opened: BTreeSet<usize>,
     /// Who was paused for failing, and since when.
     pub given_up: Option<(usize, Timestamp)>,
     breaker: BreakerPolicy,
@@ -68,6 +71,7 @@ impl Week {
             looked: Looked::default(),
             windows: Vec::new(),
             most_waiting: 0,
+            opened: BTreeSet::new(),
             given_up: None,
             next_look: time.at(HOUR),
             breaker,
@@ -175,6 +179,7 @@ impl Week {
     async fn quiet(&mut self) -> Option<Timestamp> {
         let sender = self.sender.as_ref().unwrap();
         let (mut next, mut polls, mut most) = (None, 0_u32, self.most_waiting);
+        let mut opened = std::mem::take(&mut self.opened);
         let done = async {
             loop {
                 if polls % 16 == 0 {
@@ -195,6 +200,9 @@ impl Week {
                         due = first.first().map_or(due, |first| first.due_at);
                     }
                     let condition = sender.engine.condition(work.endpoint);
+                    if condition.breaker != BreakerState::Closed {
+                        opened.insert(role);
+                    }
                     let waits = [condition.rests_until, condition.next_probe_at].into_iter().flatten();
                     let due = waits.fold(due, Timestamp::max);
                     if due > now {
@@ -213,7 +221,7 @@ impl Week {
             }
         };
         tokio::time::timeout(PATIENCE, done).await.expect("what is due is done");
-        self.most_waiting = most;
+        (self.most_waiting, self.opened) = (most, opened);
         next
     }
 
