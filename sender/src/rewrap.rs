@@ -3,7 +3,7 @@
 //! That is the ring of signing keys and every data key. What lies under the data keys is not touched, so this takes as
 //! long for a large store as for a small one.
 //!
-//! Relies on [`KeyRecords::rewrap`](crate::store::KeyRecords::rewrap) being one transaction. Guarantees that at every
+//! Relies on [`KeyRecords::rewrap`] being one transaction. Guarantees that at every
 //! moment, a sudden end included, either the old key opens the store or the new one does, and never part of it; that
 //! nothing is written before all of it was opened with the old key and once more with the new one; and that doing it
 //! again changes nothing.

@@ -5,7 +5,7 @@
 //! nobody who changes something can forget to say it.
 //!
 //! **What** is the action, the object and the names of the fields that changed; values only of fields that are harmless
-//! ([`fields`]): never a secret, a URL, free text or content.
+//! (`fields`): never a secret, a URL, free text or content.
 //!
 //! **At rest** an entry has ids, the action and the time in the clear, because the store searches by them, and the rest
 //! encrypted: under the data key of the consumer that it is about, or the sender's own. Erasing a consumer so destroys

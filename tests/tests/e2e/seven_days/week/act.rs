@@ -9,6 +9,7 @@ use waxseal_sender::model::encryption_keys::{EncryptionKeySet, KeyOwner, KeySour
 use waxseal_sender::model::endpoint::{Endpoint, EndpointStatus, PauseReason, Protection, Subscription};
 use waxseal_sender::model::pace::Pace;
 
+use super::super::PATIENCE;
 use super::Week;
 use crate::seven_days::partner::{Partner, Setup};
 use crate::seven_days::plan::Role;
@@ -89,6 +90,14 @@ impl Week {
         let endpoint = directory.endpoint(self.endpoints[role]).unwrap();
         let EndpointStatus::Paused { reason: PauseReason::Failing, since } = endpoint.status else { return };
         directory.delete_endpoint(endpoint.id).await.unwrap();
+        // The engine cancels what waits for it; until then some of that is live.
+        let store = &self.sender().store;
+        let cancelled = async {
+            while store.endpoints_with_work().await.unwrap().iter().any(|work| work.endpoint == endpoint.id) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, cancelled).await.expect("what waits is cancelled");
         self.given_up = Some((role, since));
     }
 
