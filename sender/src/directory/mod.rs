@@ -16,6 +16,7 @@ mod read;
 mod record;
 mod recovery;
 mod state;
+mod telling;
 mod verification;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -31,6 +32,7 @@ pub use self::pause::PauseEdit;
 pub use self::read::To;
 pub use self::recovery::RecoveryStep;
 use self::state::State;
+use self::telling::Telling;
 use crate::audit::Recorder;
 use crate::data_keys::DataKeys;
 use crate::id::{EndpointId, RecoveryId};
@@ -46,6 +48,7 @@ pub struct Directory {
     changing: Mutex<()>,
     clock: Arc<dyn Clock>,
     recorder: Recorder,
+    telling: std::sync::Mutex<Telling>,
     events: broadcast::Sender<DirectoryEvent>,
 }
 
@@ -109,6 +112,7 @@ impl Directory {
             changing: Mutex::new(()),
             clock,
             recorder,
+            telling: std::sync::Mutex::default(),
             events,
         }))
     }

@@ -99,7 +99,13 @@ impl Directory {
         if by_hand || !after.is_active() {
             return None;
         }
-        let notice = notices::resumed(after, reason, since, self.clock.now());
-        Some(Edit::Put(Item::Notice(Arc::new(notice))))
+        self.news_of(after, || notices::resumed(after, reason, since, self.clock.now()))
+    }
+
+    /// News of an endpoint, unless the operator has heard enough of it for now.
+    pub(super) fn news_of(&self, endpoint: &Endpoint, notice: impl FnOnce() -> Notice) -> Option<Edit> {
+        let mut telling = self.telling.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let may_tell = telling.may_tell(endpoint.id, &endpoint.consumer, self.clock.now());
+        may_tell.then(|| Edit::Put(Item::Notice(Arc::new(notice()))))
     }
 }

@@ -43,11 +43,9 @@ impl Directory {
         };
         let Some(endpoint) = self.endpoint(asked.id).filter(same) else { return Ok(None) };
         let status = EndpointStatus::Paused { reason, since: now };
-        let notice = notices::disabled(&endpoint, reason, now);
-        let edits = vec![
-            Edit::Put(Item::Endpoint(Arc::new(Endpoint { status, ..Endpoint::clone(&endpoint) }))),
-            Edit::Put(Item::Notice(Arc::new(notice))),
-        ];
+        let paused = Endpoint { status, ..Endpoint::clone(&endpoint) };
+        let mut edits = vec![Edit::Put(Item::Endpoint(Arc::new(paused)))];
+        edits.extend(self.news_of(&endpoint, || notices::disabled(&endpoint, reason, now)));
         let mut changes = self.seal(&edits)?;
         changes.extend(self.record(&edits));
         Ok(Some(PauseEdit { directory: self, _changing: changing, edits, changes }))
