@@ -1,6 +1,6 @@
-//! What one host hears of verification, whoever asks.
+//! What one host hears of us because somebody has named it, whoever that is: verification, key sets, token servers.
 //!
-//! Whoever may create endpoints chooses whom we post to. Guarantees that one host, on whatever ports and paths and for
+//! Whoever may create endpoints or give keys chooses whom we ask. Guarantees that one host, on whatever ports and paths and for
 //! however many consumers, is asked once in a while and a bounded number of times an hour; that one consumer has a part
 //! of that only, so that it cannot use it up for the others; and that one consumer has a bounded number of all hosts
 //! together. Names that lead to the same address count apart: the last bound is theirs.
@@ -41,14 +41,14 @@ impl Default for HostLimits {
 
 /// When which host was asked.
 #[derive(Debug)]
-pub(super) struct Hosts {
+pub(crate) struct Hosts {
     limits: HostLimits,
     asked: LruCache<String, VecDeque<(Timestamp, ConsumerId)>>,
     asked_for: LruCache<ConsumerId, VecDeque<Timestamp>>,
 }
 
 impl Hosts {
-    pub(super) fn new(limits: HostLimits) -> Self {
+    pub(crate) fn new(limits: HostLimits) -> Self {
         Self { limits, asked: LruCache::new(KEPT), asked_for: LruCache::new(KEPT) }
     }
 
@@ -56,7 +56,7 @@ impl Hosts {
     ///
     /// # Errors
     /// When it may be asked, if that is later. Nothing is noted then.
-    pub(super) fn reserve(
+    pub(crate) fn reserve(
         &mut self,
         url: &Url,
         consumer: &ConsumerId,

@@ -45,6 +45,7 @@ pub mod data_keys;
 pub mod descriptors;
 pub mod directory;
 pub mod engine;
+mod host_limits;
 pub mod id;
 pub mod listen;
 pub mod model;

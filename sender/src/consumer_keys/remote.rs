@@ -10,7 +10,7 @@
 //!
 //! Relies on the [`Directory`] to keep what is known. Guarantees that nothing here admits a key which the owner wanted
 //! to be asked about, and that however many sets are due at once, a few are fetched at a time, of one consumer still
-//! fewer.
+//! fewer; and that nobody can have us flood a host by giving one `jwks_uri` after the other.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
@@ -25,6 +25,7 @@ use super::import::{carried_over, usable};
 use super::{has_passed, lock};
 use crate::directory::{ChangeError, Directory};
 use crate::engine::hold::Hold;
+use crate::host_limits::{HostLimits, Hosts};
 use crate::model::encryption_keys::{Admission, EncryptionKeySet, KeyOwner, KeySource, KnownKey};
 use crate::quota::Quota;
 
@@ -39,6 +40,8 @@ pub(super) struct Remotes {
     /// When a host was last asked because of a receiver's answer. By host, not by owner: whoever registers many sets
     /// must not be able to turn answers of his receivers into a flood of requests to somebody else's host.
     refreshed: Mutex<LruCache<String, Timestamp>>,
+    /// Who was asked for the first time, for whom.
+    first_asked: Mutex<Hosts>,
 }
 
 #[derive(Debug)]
@@ -81,7 +84,9 @@ impl Remotes {
     pub(super) fn new(directory: Arc<Directory>, http: Arc<dyn HttpGet>, clock: Arc<dyn Clock>) -> Self {
         let (known, refreshed) = (LruCache::new(REMOTES_KEPT), LruCache::new(REMOTES_KEPT));
         let (known, refreshed) = (Mutex::new(known), Mutex::new(refreshed));
-        Self { directory, http, clock, fetches: Quota::new(FETCHES, FETCHES_OF_ONE), known, refreshed }
+        let first_asked = Mutex::new(Hosts::new(FIRST_ASKED));
+        let fetches = Quota::new(FETCHES, FETCHES_OF_ONE);
+        Self { directory, http, clock, fetches, known, refreshed, first_asked }
     }
 
     /// Sees to it that the directory has what the `jwks_uri` of `set` says, or something not too old.
@@ -89,7 +94,7 @@ impl Remotes {
         let KeySource::Uri { jwks_uri, .. } = &set.source else { return Ok(()) };
         let remote = self.of(&set.owner, jwks_uri);
         let now = self.clock.now();
-        if remote.history_at(now).is_due(set, now) {
+        if remote.history_at(now).is_due(set, now) && self.may_ask(set, jwks_uri, &remote, now) {
             self.ask(&set.owner, &remote).await;
         }
         let known = self.directory.key_set(&set.owner).is_some_and(|set| !set.keys.is_empty());
@@ -132,6 +137,22 @@ impl Remotes {
         });
         known.put(owner.clone(), remote.clone());
         remote
+    }
+
+    /// A source that has brought keys is asked when it is due, also by the next process; of those that have not, one
+    /// consumer can name only so many within an hour.
+    fn may_ask(&self, set: &EncryptionKeySet, jwks_uri: &Url, remote: &Remote, now: Timestamp) -> bool {
+        if remote.history().asked > 0 || !set.keys.is_empty() {
+            return true;
+        }
+        match lock(&self.first_asked).reserve(jwks_uri, set.owner.consumer(), now) {
+            Ok(()) => true,
+            Err(later) => {
+                lock(&remote.history).due_at = Some(later);
+                tracing::warn!(owner = ?set.owner, "a new jwks_uri has to wait: its host is named too often");
+                false
+            }
+        }
     }
 
     fn may_refresh(&self, jwks_uri: &Url) -> bool {
@@ -280,6 +301,10 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Sets that are fetched at once. One change may make thousands of them due.
 const FETCHES: usize = 16;
 const FETCHES_OF_ONE: usize = 4;
+
+/// An endpoint can have a set of its own, so a consumer may well give some at once.
+const FIRST_ASKED: HostLimits =
+    HostLimits { apart: Duration::ZERO, an_hour: 600, an_hour_for_consumer: 100, an_hour_everywhere: 200 };
 
 /// Of an answer that does not say how long it is fresh.
 const DEFAULT_FRESH: Duration = Duration::from_secs(10 * 60);

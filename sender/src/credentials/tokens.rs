@@ -22,6 +22,7 @@ use waxseal_keys::{Clock, Timestamp};
 use super::fetch::{FetchTokenError, Granted, fetch};
 use crate::engine::egress::Egress;
 use crate::engine::hold::Hold;
+use crate::host_limits::{HostLimits, Hosts};
 use crate::id::{ConsumerId, EndpointId};
 use crate::model::authentication::{ClientAuthentication, OAuth2};
 use crate::model::endpoint::Endpoint;
@@ -35,6 +36,8 @@ pub(super) struct Tokens {
     clock: Arc<dyn Clock>,
     known: Mutex<LruCache<EndpointId, Arc<Client>>>,
     hosts: Mutex<LruCache<(ConsumerId, String), Arc<Host>>>,
+    /// Who was asked for the first time with some settings, for whom.
+    first_asked: Mutex<Hosts>,
 }
 
 /// One token.
@@ -95,7 +98,8 @@ struct HostHistory {
 impl Tokens {
     pub(super) fn new(egress: Arc<Egress>, signing_keys: Arc<SigningKeys>, clock: Arc<dyn Clock>) -> Self {
         let (known, hosts) = (LruCache::new(CLIENTS_KEPT), LruCache::new(CLIENTS_KEPT));
-        Self { egress, signing_keys, clock, known: Mutex::new(known), hosts: Mutex::new(hosts) }
+        let first_asked = Mutex::new(Hosts::new(FIRST_ASKED));
+        Self { egress, signing_keys, clock, known: Mutex::new(known), hosts: Mutex::new(hosts), first_asked }
     }
 
     /// The token for an endpoint, fetched if there is none that lasts.
@@ -137,7 +141,7 @@ impl Tokens {
         let may_renew = {
             let host = self.host(endpoint, &client);
             let mut history = host.history();
-            let rested = history.renewed_at.is_none_or(|at| now.duration_since(at) >= MINUTE);
+            let rested = history.renewed_at.is_none_or(|at| at > now || now.duration_since(at) >= MINUTE);
             if rested {
                 history.renewed_at = Some(now);
             }
@@ -169,7 +173,15 @@ impl Tokens {
     async fn ask_if_allowed(&self, endpoint: &Endpoint, client: &Client) {
         let host = self.host(endpoint, client);
         let now = self.clock.now();
-        if client.state().rest_until.is_some_and(|until| now < until) {
+        if client.state().rests_at(now) {
+            return;
+        }
+        if client.state().asked == 0
+            && let Err(later) =
+                lock(&self.first_asked).reserve(&client.settings.token_url, &endpoint.consumer, now)
+        {
+            client.state().rest_until = Some(later);
+            tracing::warn!(endpoint = %endpoint.id, "new OAuth settings have to wait: their host is named too often");
             return;
         }
         let may_fail = if client.state().failures > 0 { 1 } else { NEW_SETTINGS };
@@ -215,8 +227,10 @@ impl Host {
             answered.as_mut().enable();
             {
                 let mut history = self.history();
-                let begin = clock.now().saturating_sub(MINUTE);
-                history.failed_at.retain(|at| *at > begin);
+                let now = clock.now();
+                let begin = now.saturating_sub(MINUTE);
+                // What is yet to come was dated by a clock that was set back since.
+                history.failed_at.retain(|at| *at > begin && *at <= now);
                 if history.failed_at.len() >= may_fail {
                     return None;
                 }
@@ -244,6 +258,12 @@ impl Client {
 }
 
 impl State {
+    /// Whether the server is left alone. Nobody rests for more than an hour: a later time was set by a clock that was
+    /// ahead.
+    fn rests_at(&self, now: Timestamp) -> bool {
+        self.rest_until.is_some_and(|until| now < until && until <= now.saturating_add(MINUTE * 60))
+    }
+
     fn succeed(&mut self, granted: Granted, now: Timestamp) {
         let ends_at = now.saturating_add(granted.lasts);
         let renew_at = ends_at.saturating_sub((granted.lasts / 4).min(MINUTE));
@@ -275,5 +295,12 @@ const CLIENTS_KEPT: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 const MINUTE: Duration = Duration::from_secs(60);
 const LONGEST_REST: Duration = Duration::from_secs(15 * 60);
 const MOST_DOUBLINGS: u32 = 4;
+/// Every endpoint has a token of its own, and a new process has none: a consumer may have a thousand to fetch at once.
+const FIRST_ASKED: HostLimits = HostLimits {
+    apart: Duration::ZERO,
+    an_hour: 5_000,
+    an_hour_for_consumer: 1_500,
+    an_hour_everywhere: 1_500,
+};
 /// How often a host may fail within a minute before new settings have to wait, too.
 const NEW_SETTINGS: usize = 5;

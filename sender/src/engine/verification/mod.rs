@@ -11,7 +11,6 @@
 
 mod agenda;
 mod ask;
-mod host;
 mod state;
 
 use std::collections::HashMap;
@@ -27,10 +26,10 @@ use waxseal_keys::Timestamp;
 
 use self::agenda::Agenda;
 use self::ask::Asked;
-pub use self::host::HostLimits;
-use self::host::Hosts;
 use super::shared::{Phase, Shared};
 use crate::directory::DirectoryEvent;
+pub use crate::host_limits::HostLimits;
+use crate::host_limits::Hosts;
 use crate::id::EndpointId;
 use crate::model::encryption_keys::KeyOwner;
 use crate::model::endpoint::Endpoint;

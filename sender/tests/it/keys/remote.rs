@@ -304,3 +304,27 @@ async fn known_keys_outlast_their_source_by_no_more_for_a_clock_that_was_set_bac
     world.clock.advance(24 * HOUR);
     assert_eq!(world.chosen(&endpoint).await, Err(Hold::KeySetUnreachable));
 }
+
+#[tokio::test]
+async fn nobody_floods_a_host_by_naming_one_source_after_the_other() {
+    let world = World::new().await;
+    let endpoint = world.endpoint("acme").await;
+    let name = async |n: usize, host: &str| {
+        let jwks_uri = format!("https://{host}/search?q={n}").parse().unwrap();
+        let source = KeySource::Uri { jwks_uri, admission: Admission::Automatic };
+        world.put(consumer_of(&endpoint), source, Vec::new()).await;
+        world.keys.look_up(&consumer_of(&endpoint)).await;
+    };
+    for n in 0..150 {
+        name(n, if n % 2 == 0 { "victim.example" } else { "victim.example." }).await;
+    }
+    assert_eq!(world.web.asked(), 100);
+    for n in 0..150 {
+        name(n, &format!("h{n}.example")).await;
+    }
+    assert_eq!(world.web.asked(), 200, "hosts that may be one");
+    assert_eq!(world.chosen(&endpoint).await, Err(Hold::KeySetUnreachable));
+    world.clock.advance(HOUR);
+    assert_eq!(world.chosen(&endpoint).await, Err(Hold::KeySetUnreachable));
+    assert_eq!(world.web.asked(), 201, "the last one, an hour later");
+}
