@@ -19,38 +19,32 @@ mod cancel;
 mod carried_out;
 mod expected;
 mod expiry;
+mod fan_out;
 mod idempotency;
 pub mod payload;
 mod redeliver;
 mod single;
 mod tell;
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use waxseal_envelope::{Data, EventType, MAX_TXN};
-use waxseal_keys::DataKey;
 use waxseal_keys::{Clock, Timestamp};
 
 use crate::data_keys::DataKeys;
 use crate::directory::{ChangeError, Directory, To};
 use crate::engine::{Arrival, EngineHandle};
 use crate::id::{Ascending, ConsumerId, DeliveryId, EndpointId, EventId};
-use crate::model::delivery::LiveDelivery;
-use crate::model::endpoint::Endpoint;
 use crate::model::event::PublishedEvent;
-use crate::model::verification::Standing;
-use crate::store::{Accepted, DeliveryFilter, NewDelivery, NewEvent, Store, StoreError};
+use crate::store::{Accepted, DeliveryFilter, NewDelivery, Store, StoreError};
 
 pub use self::cancel::{Attempting, CancelError, CancelledSome};
-use self::carried_out::CarriedOut;
-use self::expected::Expectation;
 pub use self::expected::Expected;
 pub use self::expiry::{Expiry, LONGEST_LIFE};
+pub use self::fan_out::UNVERIFIED_LIFE;
+use self::fan_out::live;
 pub use self::idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use self::payload::{PayloadError, SealedPayload, read_payload};
 pub use self::redeliver::{RedeliverError, Redelivered, Under};
@@ -228,30 +222,11 @@ impl Publisher {
         let id = EventId::generate(now);
         let Publication { event_type, data, id: txn, occurred_at, .. } = publication;
         let event = PublishedEvent { id, event_type, occurred_at, txn, data, redelivery_of: None };
-        let payload = SealedPayload::seal(&event);
-        let mut accepted = FannedOut::default();
-        for endpoint in endpoints {
-            // A consumer without a data key is one that is being erased: nothing new is kept for it.
-            if let Some(key) = self.data_keys.of(&endpoint.consumer) {
-                accepted.add(&endpoint, &payload, &key, self.place(&endpoint, expires_at, now));
-            }
-        }
-        let deliveries = accepted.deliveries;
-        let answer = deliveries.iter().map(PublishedDelivery::of).collect();
-        let new = NewEvent {
-            id,
-            accepted_at: now,
-            expires_at,
-            event_type: event.event_type.as_str().to_owned(),
-            sealed: payload.into_sealed(),
-            wrapped_keys: accepted.wrapped_keys.into_iter().collect(),
-            deliveries,
-            idempotency,
-            changes: Vec::new(),
-        };
-        let expectation = Expectation::new(Arc::clone(&self.engine), accepted.expected);
-        match self.keep(new, Arc::new(event), expectation).await? {
-            Accepted::New => Ok(Published { event: id, deliveries: answer, replayed: false }),
+        let mut fan_out = self.fan_out(event, endpoints, expires_at, now);
+        fan_out.idempotency = idempotency;
+        let deliveries = fan_out.deliveries();
+        match self.keep(fan_out).await? {
+            Accepted::New => Ok(Published { event: id, deliveries, replayed: false }),
             Accepted::Replayed(event) => {
                 Ok(Published { event, deliveries: self.deliveries_of(event).await?, replayed: true })
             }
@@ -259,52 +234,10 @@ impl Publisher {
         }
     }
 
-    /// A delivery to this endpoint, due now.
-    fn place(&self, endpoint: &Endpoint, expires_at: Option<Timestamp>, now: Timestamp) -> NewDelivery {
-        let verified = matches!(self.directory.standing(endpoint, now), Standing::Trusted | Standing::Proven);
-        // It may never prove itself, and what waits for it is kept as long as it waits.
-        let unverified = (!verified).then(|| now.saturating_add(UNVERIFIED_LIFE));
-        NewDelivery {
-            id: self.ids.next(now),
-            endpoint: endpoint.id,
-            consumer: endpoint.consumer.clone(),
-            due_at: now,
-            expires_at: [expires_at, unverified].into_iter().flatten().min(),
-        }
-    }
-
     /// Tells the engine of deliveries that are on disk.
     pub(crate) fn arrived(&self, arrivals: Vec<Arrival>) {
         if !arrivals.is_empty() {
             self.engine.arrived(arrivals);
-        }
-    }
-
-    /// Writes the event and tells the engine: if the caller is dropped while the store commits, the engine still hears
-    /// of what was committed.
-    async fn keep(
-        &self,
-        new: NewEvent,
-        event: Arc<PublishedEvent>,
-        expectation: Option<Expectation>,
-    ) -> Result<Accepted, PublishError> {
-        let (store, engine) = (Arc::clone(&self.store), Arc::clone(&self.engine));
-        let task = async move {
-            let arrivals = new.deliveries.iter().map(|delivery| Arrival {
-                delivery: live(delivery, event.id),
-                payload: Some(Arc::clone(&event)),
-            });
-            let arrivals: Vec<_> = arrivals.collect();
-            let accepted = store.accept(new).await?;
-            if accepted == Accepted::New && !arrivals.is_empty() {
-                engine.arrived(arrivals);
-            }
-            drop(expectation);
-            Ok::<_, StoreError>(accepted)
-        };
-        match AssertUnwindSafe(CarriedOut::new(task)).catch_unwind().await {
-            Ok(accepted) => Ok(accepted?),
-            Err(_) => Err(PublishError::Ending),
         }
     }
 
@@ -328,25 +261,6 @@ impl Publisher {
                 return Ok(found);
             }
         }
-    }
-}
-
-/// Who receives, and the payload's key for each of them.
-#[derive(Debug, Default)]
-struct FannedOut {
-    deliveries: Vec<NewDelivery>,
-    expected: Vec<Expected>,
-    wrapped_keys: BTreeMap<ConsumerId, Vec<u8>>,
-}
-
-impl FannedOut {
-    fn add(&mut self, endpoint: &Endpoint, payload: &SealedPayload, key: &DataKey, delivery: NewDelivery) {
-        if !self.wrapped_keys.contains_key(&endpoint.consumer) {
-            let wrapped = payload.wrap_for(&endpoint.consumer, key);
-            self.wrapped_keys.insert(endpoint.consumer.clone(), wrapped);
-        }
-        self.expected.extend(Expected::of(endpoint, delivery.id));
-        self.deliveries.push(delivery);
     }
 }
 
@@ -398,22 +312,8 @@ fn refused(error: ChangeError) -> PublishError {
     }
 }
 
-fn live(delivery: &NewDelivery, event: EventId) -> LiveDelivery {
-    LiveDelivery {
-        id: delivery.id,
-        event,
-        endpoint: delivery.endpoint,
-        consumer: delivery.consumer.clone(),
-        due_at: delivery.due_at,
-        attempts_made: 0,
-        expires_at: delivery.expires_at,
-    }
-}
-
 /// How long an id or idempotency key is remembered.
 pub const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long deliveries wait for an endpoint that has not proved itself: as long as attempts would last.
-pub const UNVERIFIED_LIFE: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 /// How far in the future an event may say that it happened: time zones and skewed clocks, not plans.
 const MAX_AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 /// Deliveries read at once when an answer is repeated.

@@ -2,22 +2,18 @@
 //!
 //! Guarantees what publishing does: on disk when it is answered, encrypted before, and told to the engine.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use waxseal_envelope::{Data, EventType};
 use waxseal_keys::Timestamp;
 
-use super::{
-    Expectation, FannedOut, PublishError, PublishedDelivery, Publisher, RedeliverError, Redelivered,
-    SealedPayload,
-};
+use super::{PublishError, Publisher, RedeliverError, Redelivered};
 use crate::audit::Deed;
 use crate::id::{EndpointId, EventId};
 use crate::model::endpoint::Endpoint;
 use crate::model::event::PublishedEvent;
-use crate::store::{NewEvent, RecordChange};
+use crate::store::RecordChange;
 
 impl Publisher {
     /// Sends an endpoint an event of the reserved type `waxseal.test`, whatever it is subscribed to, and nobody else.
@@ -59,28 +55,13 @@ impl Publisher {
         expires_at: Option<Timestamp>,
         entry: RecordChange,
     ) -> Result<Redelivered, RedeliverError> {
-        // A consumer without a data key is one that is being erased.
-        let key = self.data_keys.of(&endpoint.consumer).ok_or(RedeliverError::EndpointGone)?;
-        let now = self.clock.now();
-        let payload = SealedPayload::seal(&event);
-        let mut accepted = FannedOut::default();
-        accepted.add(endpoint, &payload, &key, self.place(endpoint, expires_at, now));
-        let delivery =
-            accepted.deliveries.first().map(PublishedDelivery::of).ok_or(RedeliverError::EndpointGone)?;
-        let new = NewEvent {
-            id: event.id,
-            accepted_at: now,
-            expires_at,
-            event_type: event.event_type.as_str().to_owned(),
-            sealed: payload.into_sealed(),
-            wrapped_keys: accepted.wrapped_keys.into_iter().collect(),
-            deliveries: accepted.deliveries,
-            idempotency: None,
-            changes: vec![entry],
-        };
-        let made = Redelivered { delivery: delivery.id, event: event.id, redelivery_of: event.redelivery_of };
-        let expectation = Expectation::new(Arc::clone(&self.engine), accepted.expected);
-        match self.keep(new, Arc::new(event), expectation).await {
+        let (id, redelivery_of) = (event.id, event.redelivery_of);
+        let mut fan_out = self.fan_out(event, [endpoint], expires_at, self.clock.now());
+        fan_out.changes.push(entry);
+        // A consumer that is being erased gets none.
+        let delivery = fan_out.deliveries().first().ok_or(RedeliverError::EndpointGone)?.id;
+        let made = Redelivered { delivery, event: id, redelivery_of };
+        match self.keep(fan_out).await {
             Ok(_) => Ok(made),
             Err(PublishError::Store(error)) => Err(RedeliverError::Store(error)),
             Err(_) => Err(RedeliverError::Ending),

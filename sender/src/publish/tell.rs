@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use waxseal_envelope::Data;
 
-use super::{Expectation, FannedOut, PublishError, Publisher, SealedPayload};
+use super::{PublishError, Publisher};
 use crate::model::endpoint::Endpoint;
 use crate::model::event::PublishedEvent;
 use crate::model::notice::Notice;
-use crate::store::{Accepted, NewEvent};
+use crate::store::Accepted;
 
 impl Publisher {
     /// Publishes a notice to these endpoints, unless it was published before. `false`: nobody is left to receive it.
@@ -25,7 +25,6 @@ impl Publisher {
         if self.store.event(notice.event).await?.is_some() {
             return Ok(true);
         }
-        let now = self.clock.now();
         let event = PublishedEvent {
             id: notice.event,
             event_type: notice.event_type.clone(),
@@ -34,29 +33,11 @@ impl Publisher {
             data: Data::json(notice.data.to_string().as_bytes()).expect("a notice is a small JSON object"),
             redelivery_of: None,
         };
-        let payload = SealedPayload::seal(&event);
-        let mut accepted = FannedOut::default();
-        for endpoint in endpoints {
-            if let Some(key) = self.data_keys.of(&endpoint.consumer) {
-                accepted.add(&endpoint, &payload, &key, self.place(&endpoint, None, now));
-            }
-        }
-        if accepted.deliveries.is_empty() {
+        let fan_out = self.fan_out(event, endpoints, None, self.clock.now());
+        if fan_out.deliveries().is_empty() {
             return Ok(false);
         }
-        let new = NewEvent {
-            id: event.id,
-            accepted_at: now,
-            expires_at: None,
-            event_type: event.event_type.as_str().to_owned(),
-            sealed: payload.into_sealed(),
-            wrapped_keys: accepted.wrapped_keys.into_iter().collect(),
-            deliveries: accepted.deliveries,
-            idempotency: None,
-            changes: Vec::new(),
-        };
-        let expectation = Expectation::new(Arc::clone(&self.engine), accepted.expected);
-        let kept = self.keep(new, Arc::new(event), expectation).await?;
+        let kept = self.keep(fan_out).await?;
         Ok(kept == Accepted::New)
     }
 }
