@@ -8,7 +8,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
-use tokio::sync::mpsc;
+use tokio::sync::{RwLock, mpsc};
 use tokio::time::timeout;
 use waxseal_keys::ManualClock;
 use waxseal_sender::engine::EngineHandle;
@@ -68,6 +68,8 @@ pub(super) struct TokenState {
     pub(super) asked: Arc<AtomicUsize>,
     pub(super) status: Arc<AtomicU16>,
     pub(super) seen: Arc<Mutex<Vec<Seen>>>,
+    /// Nothing is answered while somebody holds it for writing.
+    pub(super) gate: Arc<RwLock<()>>,
 }
 
 /// The `Authorization` field and the form of a request.
@@ -75,8 +77,12 @@ pub(super) type Seen = (Option<String>, String);
 
 impl TokenServer {
     pub(super) async fn start() -> Self {
-        let state =
-            TokenState { asked: Arc::default(), status: Arc::new(AtomicU16::new(200)), seen: Arc::default() };
+        let state = TokenState {
+            asked: Arc::default(),
+            status: Arc::new(AtomicU16::new(200)),
+            seen: Arc::default(),
+            gate: Arc::default(),
+        };
         let url = serve(Router::new().fallback(give).with_state(state.clone())).await;
         Self { url, state }
     }
@@ -112,6 +118,7 @@ pub(super) async fn give(State(state): State<TokenState>, headers: HeaderMap, fo
     state.seen.lock().unwrap().push((authorization, form));
     // Long enough for others to come meanwhile.
     tokio::time::sleep(Duration::from_millis(50)).await;
+    let _open = state.gate.read().await;
     let status = StatusCode::from_u16(state.status.load(Ordering::SeqCst)).unwrap();
     let body = match status {
         StatusCode::OK => {
