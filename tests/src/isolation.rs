@@ -23,17 +23,9 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
-use waxseal_envelope::{Data, EventType};
-use waxseal_keys::{KeyEncryptionKey, SystemClock};
-use waxseal_sender::data_keys::DataKeys;
-use waxseal_sender::directory::{Directory, To};
-use waxseal_sender::engine::Arrival;
-use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId};
-use waxseal_sender::publish::{Arrivals, Publication, Publisher};
-use waxseal_sender::store::Store;
-use waxseal_sender::store::sqlite::SqliteStore;
 
 use crate::api::Api;
+use crate::backlog;
 use crate::sender::{Sender, SenderFolder, free_port};
 
 /// How much of everything.
@@ -90,7 +82,8 @@ pub async fn run(scale: Scale) -> Figures {
     let memory_alone = sender.process.peak_memory();
     assert!(sender.process.stop().success());
 
-    seed(folder.path(), scale).await;
+    let backlogs = [("dead", scale.dead), ("tarpit", PER_TARPIT), ("flooding", scale.flood)];
+    backlog::publish(folder.path(), TYPE, 500, &backlogs).await;
     let sender = folder.start().await;
     let (other_folder, other_healthy) = (SenderFolder::init("", None), Arc::new(Healthy::default()));
     let other = other_folder.start().await;
@@ -154,61 +147,6 @@ async fn serve(router: Router) -> String {
     let url = format!("http://{}/", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await });
     url
-}
-
-/// A publisher's engine, where there is none.
-#[derive(Debug)]
-struct Nobody;
-
-impl Arrivals for Nobody {
-    fn arrived(&self, _: Vec<Arrival>) {}
-
-    fn withdrawn(&self, _: EndpointId, _: &[DeliveryId]) -> Vec<DeliveryId> {
-        Vec::new()
-    }
-}
-
-/// Publishes the backlogs into the store of a sender that does not run.
-async fn seed(folder: &Path, scale: Scale) {
-    let sqlite = Arc::new(SqliteStore::open(folder.join("waxseal.db")).unwrap());
-    let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&sqlite);
-    let kek = KeyEncryptionKey::from_file(&folder.join("waxseal.key")).unwrap();
-    let data_keys = Arc::new(DataKeys::open(Arc::clone(&store), kek).await.unwrap());
-    let directory = Directory::load(Arc::clone(&store), Arc::clone(&data_keys)).await.unwrap();
-    let publisher = Publisher::new(store, directory, data_keys, Arc::new(Nobody), Arc::new(SystemClock));
-    for (consumer, events) in [("dead", scale.dead), ("tarpit", PER_TARPIT), ("flooding", scale.flood)] {
-        let left = Arc::new(AtomicUsize::new(events));
-        let publish = || {
-            let (publisher, left) = (publisher.clone(), Arc::clone(&left));
-            tokio::spawn(async move {
-                while left
-                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
-                    .is_ok()
-                {
-                    publisher.publish(publication(consumer)).await.unwrap();
-                }
-            })
-        };
-        // As many as share one commit.
-        for publisher in (0..256).map(|_| publish()).collect::<Vec<_>>() {
-            publisher.await.unwrap();
-        }
-    }
-    drop(publisher);
-    sqlite.close().await;
-}
-
-fn publication(consumer: &str) -> Publication {
-    Publication {
-        event_type: EventType::parse(TYPE).unwrap(),
-        data: Data::json(format!("\"{}\"", "x".repeat(500)).as_bytes()).unwrap(),
-        to: To::Consumers(vec![ConsumerId::parse(consumer).unwrap()]),
-        id: None,
-        occurred_at: None,
-        idempotency_key: None,
-        publisher: None,
-        expiry: None,
-    }
 }
 
 /// Publishes to the flooding consumer and to the tarpits until it is aborted.

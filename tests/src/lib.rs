@@ -1,12 +1,14 @@
 //! What the tests share: real processes, a client for the API, endpoints that answer as told.
 
 pub mod api;
+pub mod backlog;
 pub mod consumer;
 pub mod isolation;
 pub mod leak;
 pub mod nginx;
 pub mod pki;
 pub mod process;
+pub mod raw;
 pub mod sender;
 pub mod sink;
 pub mod small_disk;

@@ -10,7 +10,7 @@ use waxseal_keys::{
     generate_decryption_key, generate_signing_key,
 };
 
-use crate::raw::{Agreement, Signature};
+use waxseal_tests::raw::{Agreement, Signature};
 
 /// Keys, an event and a token for one row.
 pub(crate) struct Ours {

@@ -13,13 +13,12 @@
 
 mod envelope;
 mod measure;
-mod raw;
 
 use std::process::ExitCode;
 
 use envelope::Ours;
 use measure::{Row, compare};
-use raw::{Agreement, Raw, Signature};
+use waxseal_tests::raw::{Agreement, Raw, Signature};
 
 fn main() -> ExitCode {
     let check = match std::env::args().nth(1).as_deref() {
@@ -43,12 +42,13 @@ fn main() -> ExitCode {
 fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for signature in [Signature::Es256, Signature::EdDsa] {
-        let (ours, raw) = (Ours::new(signature, None), Raw::new(signature, None));
+        let (ours, raw) = (Ours::new(signature, None), Raw::new(signature, None, &MESSAGE));
         let name = signature.name();
         rows.push(compare(format!("seal, {name}"), || ours.seal(), || raw.sign()));
         rows.push(compare(format!("open, {name}"), || ours.open(), || raw.verify()));
         for agreement in [Agreement::P256, Agreement::X25519] {
-            let (ours, raw) = (Ours::new(signature, Some(agreement)), Raw::new(signature, Some(agreement)));
+            let ours = Ours::new(signature, Some(agreement));
+            let raw = Raw::new(signature, Some(agreement), &MESSAGE);
             let name = format!("{name} in ECDH-ES {}", agreement.name());
             rows.push(compare(format!("seal, {name}"), || ours.seal(), || raw.seal()));
             rows.push(compare(format!("open, {name}"), || ours.open(), || raw.open()));
@@ -57,5 +57,6 @@ fn rows() -> Vec<Row> {
     rows
 }
 
+static MESSAGE: [u8; envelope::PAYLOAD] = [b'm'; envelope::PAYLOAD];
 /// At most this many times the raw primitives.
 const TARGET: f64 = 1.35;

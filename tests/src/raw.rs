@@ -1,7 +1,7 @@
 //! The primitives alone, through `aws-lc-rs`, with keys parsed beforehand: what nobody can do without.
 //!
-//! No JSON, no base64url, no key derivation, no checks. Signatures are over the payload alone, which is
-//! shorter than what a token signs: the comparison is in the primitives' favour.
+//! No JSON, no base64url, no key derivation, no checks: the limit that benchmarks compare with. The payload alone is
+//! signed, which is shorter than what a token signs: the comparison is in the primitives' favour.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::agreement::{self, ECDH_P256, PrivateKey, UnparsedPublicKey, X25519};
@@ -11,11 +11,9 @@ use aws_lc_rs::signature::{
     ParsedPublicKey,
 };
 
-use crate::envelope::PAYLOAD;
-
 /// A signature algorithm of the table.
-#[derive(Clone, Copy)]
-pub(crate) enum Signature {
+#[derive(Clone, Copy, Debug)]
+pub enum Signature {
     /// ECDSA on P-256.
     Es256,
     /// Ed25519 under its older name.
@@ -23,16 +21,18 @@ pub(crate) enum Signature {
 }
 
 /// A curve for ECDH-ES.
-#[derive(Clone, Copy)]
-pub(crate) enum Agreement {
+#[derive(Clone, Copy, Debug)]
+pub enum Agreement {
     /// NIST P-256.
     P256,
     /// X25519.
     X25519,
 }
 
-/// Keys and messages for one row.
-pub(crate) struct Raw {
+/// Keys, and a message.
+#[derive(Debug)]
+pub struct Raw {
+    message: Vec<u8>,
     signer: Signer,
     verifier: ParsedPublicKey,
     signature: Vec<u8>,
@@ -40,11 +40,13 @@ pub(crate) struct Raw {
     random: SystemRandom,
 }
 
+#[derive(Debug)]
 enum Signer {
     Ecdsa(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
 }
 
+#[derive(Debug)]
 struct Recipient {
     algorithm: &'static agreement::Algorithm,
     private: PrivateKey,
@@ -55,7 +57,7 @@ struct Recipient {
 
 impl Signature {
     /// The `alg`.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Es256 => "ES256",
             Self::EdDsa => "EdDSA",
@@ -65,7 +67,7 @@ impl Signature {
 
 impl Agreement {
     /// The `crv`.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::P256 => "P-256",
             Self::X25519 => "X25519",
@@ -75,7 +77,7 @@ impl Agreement {
 
 impl Raw {
     /// Fresh keys, and something to verify and to decrypt.
-    pub(crate) fn new(signature: Signature, agreement: Option<Agreement>) -> Self {
+    pub fn new(signature: Signature, agreement: Option<Agreement>, message: &[u8]) -> Self {
         let (signer, verifier) = match signature {
             Signature::Es256 => {
                 let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key pair");
@@ -89,34 +91,44 @@ impl Raw {
                 (Signer::Ed25519(pair), public)
             }
         };
-        let recipient = agreement.map(Recipient::new);
-        let mut raw =
-            Self { signer, verifier, signature: Vec::new(), recipient, random: SystemRandom::new() };
+        let recipient = agreement.map(|agreement| Recipient::new(agreement, message));
+        let (message, signature) = (message.to_vec(), Vec::new());
+        let mut raw = Self { message, signer, verifier, signature, recipient, random: SystemRandom::new() };
         raw.signature = raw.sign();
         raw
     }
 
     /// The signature alone.
-    pub(crate) fn sign(&self) -> Vec<u8> {
+    pub fn sign(&self) -> Vec<u8> {
+        self.sign_other(&self.message)
+    }
+
+    /// The signature of another message.
+    pub fn sign_other(&self, message: &[u8]) -> Vec<u8> {
         match &self.signer {
-            Signer::Ecdsa(pair) => pair.sign(&self.random, &MESSAGE).expect("signed").as_ref().to_vec(),
-            Signer::Ed25519(pair) => pair.sign(&MESSAGE).as_ref().to_vec(),
+            Signer::Ecdsa(pair) => pair.sign(&self.random, message).expect("signed").as_ref().to_vec(),
+            Signer::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
         }
     }
 
     /// The verification alone.
-    pub(crate) fn verify(&self) {
-        self.verifier.verify_sig(&MESSAGE, &self.signature).expect("verified");
+    pub fn verify(&self) {
+        self.verifier.verify_sig(&self.message, &self.signature).expect("verified");
     }
 
     /// Signature, ephemeral key, agreement, A256GCM.
-    pub(crate) fn seal(&self) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
-        let (ephemeral, ciphertext) = self.recipient().encrypt();
+    pub fn seal(&self) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
+        let (ephemeral, ciphertext) = self.recipient().encrypt(&self.message);
         (self.sign(), ephemeral, ciphertext)
     }
 
+    /// Ephemeral key, agreement and A256GCM of another message: the ephemeral public key and the ciphertext.
+    pub fn encrypt_other(&self, message: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        self.recipient().encrypt(message)
+    }
+
     /// Agreement, A256GCM, verification.
-    pub(crate) fn open(&self) -> Vec<u8> {
+    pub fn open(&self) -> Vec<u8> {
         let plaintext = self.recipient().decrypt();
         self.verify();
         plaintext
@@ -128,7 +140,7 @@ impl Raw {
 }
 
 impl Recipient {
-    fn new(agreement: Agreement) -> Self {
+    fn new(agreement: Agreement, message: &[u8]) -> Self {
         let algorithm = match agreement {
             Agreement::P256 => &ECDH_P256,
             Agreement::X25519 => &X25519,
@@ -137,15 +149,15 @@ impl Recipient {
         let public = private.compute_public_key().expect("a public key").as_ref().to_vec();
         let mut recipient =
             Self { algorithm, private, public, ephemeral: Vec::new(), ciphertext: Vec::new() };
-        (recipient.ephemeral, recipient.ciphertext) = recipient.encrypt();
+        (recipient.ephemeral, recipient.ciphertext) = recipient.encrypt(message);
         recipient
     }
 
-    fn encrypt(&self) -> (Vec<u8>, Vec<u8>) {
+    fn encrypt(&self, message: &[u8]) -> (Vec<u8>, Vec<u8>) {
         let ephemeral = PrivateKey::generate(self.algorithm).expect("a key");
         let public = ephemeral.compute_public_key().expect("a public key").as_ref().to_vec();
         let key = self.agree(&ephemeral, &self.public);
-        let mut ciphertext = MESSAGE.to_vec();
+        let mut ciphertext = message.to_vec();
         key.seal_in_place_append_tag(nonce(), Aad::empty(), &mut ciphertext).expect("encrypted");
         (public, ciphertext)
     }
@@ -169,5 +181,3 @@ impl Recipient {
 fn nonce() -> Nonce {
     Nonce::assume_unique_for_key([7; 12])
 }
-
-static MESSAGE: [u8; PAYLOAD] = [b'm'; PAYLOAD];

@@ -1,0 +1,191 @@
+//! One row of the table: a sender of its own, measured in turns with the limit.
+
+use bytes::Bytes;
+use clap::ValueEnum;
+use serde::Serialize;
+use serde_json::{Value, json};
+use waxseal_keys::{EncryptionKeyType, generate_decryption_key};
+use waxseal_tests::backlog;
+use waxseal_tests::sender::{Sender, SenderFolder};
+
+use crate::Plan;
+use crate::bare::Bare;
+use crate::load::Target;
+use crate::report::{Measured, Progress, median};
+use crate::sink::Sink;
+
+/// What protects an event's content.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Protection {
+    Signed,
+    Sealed,
+}
+
+impl Protection {
+    /// As the API calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Signed => "signed",
+            Self::Sealed => "sealed",
+        }
+    }
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Case {
+    pub(crate) protection: Protection,
+    pub(crate) consumers: usize,
+    pub(crate) payload: usize,
+    pub(crate) fan_out: usize,
+    pub(crate) backlog: usize,
+}
+
+impl Case {
+    const BASE: Self =
+        Self { protection: Protection::Signed, consumers: 1, payload: 1_024, fan_out: 1, backlog: 0 };
+
+    /// All that the plan asks for.
+    pub(crate) fn all(plan: &Plan) -> Vec<Self> {
+        let lists = [&plan.consumers, &plan.payload, &plan.fan_out, &plan.backlog];
+        if plan.protection.is_empty() && lists.iter().all(|list| list.is_empty()) {
+            return vec![
+                Self::BASE,
+                Self { protection: Protection::Sealed, ..Self::BASE },
+                Self { consumers: 1_000, ..Self::BASE },
+                Self { payload: 16_384, ..Self::BASE },
+                Self { fan_out: 10, ..Self::BASE },
+                Self { backlog: 200_000, ..Self::BASE },
+            ];
+        }
+        let or = |list: &Vec<usize>, base| if list.is_empty() { vec![base] } else { list.clone() };
+        let mut cases = vec![Self::BASE];
+        let protections =
+            if plan.protection.is_empty() { vec![Protection::Signed] } else { plan.protection.clone() };
+        cases =
+            cases.iter().flat_map(|c| protections.iter().map(|p| Self { protection: *p, ..*c })).collect();
+        let each = |cases: Vec<Self>, values: Vec<usize>, set: fn(&mut Self, usize)| -> Vec<Self> {
+            let with = |mut case: Self, value: usize| {
+                set(&mut case, value);
+                case
+            };
+            cases.iter().flat_map(|case| values.iter().map(|value| with(*case, *value))).collect()
+        };
+        cases = each(cases, or(&plan.consumers, 1), |case, value| case.consumers = value);
+        cases = each(cases, or(&plan.payload, 1_024), |case, value| case.payload = value);
+        cases = each(cases, or(&plan.fan_out, 1), |case, value| case.fan_out = value);
+        each(cases, or(&plan.backlog, 0), |case, value| case.backlog = value)
+    }
+
+    /// As a line of the table names it.
+    pub(crate) fn name(&self) -> String {
+        let mut name = format!("{}, {}", self.protection.name(), size(self.payload));
+        if self.consumers > 1 {
+            name.push_str(&format!(", {} consumers", self.consumers));
+        }
+        if self.fan_out > 1 {
+            name.push_str(&format!(", to {} endpoints each", self.fan_out));
+        }
+        if self.backlog > 0 {
+            name.push_str(&format!(", backlog of {}", self.backlog));
+        }
+        name
+    }
+
+    /// Measures it.
+    pub(crate) async fn measure(self, deliveries: usize, rounds: usize, progress: &mut Progress) -> Measured {
+        let sink = Sink::start();
+        let (_folder, sender, target) = self.sender(&sink).await;
+        let bare = Bare::start(&sink.url(), self.protection, self.fan_out);
+        let limit = bare.target(self.bodies());
+        let events = deliveries / self.fan_out;
+        for target in [&limit, &target] {
+            target.saturate(events / 4, self.fan_out, &sink).await;
+        }
+        let (mut ours, mut bares, mut rates, mut sinks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            progress.step(&self.name());
+            let before = bare.process.cpu_seconds();
+            limit.saturate(events, self.fan_out, &sink).await;
+            bares.push((bare.process.cpu_seconds() - before) * 1e6 / deliveries as f64);
+            let (before, sink_before) = (sender.process.cpu_seconds(), sink.process.cpu_seconds());
+            let seconds = target.saturate(events, self.fan_out, &sink).await;
+            self.until_settled(&sender).await;
+            ours.push((sender.process.cpu_seconds() - before) * 1e6 / deliveries as f64);
+            sinks.push((sink.process.cpu_seconds() - sink_before) * 1e6 / deliveries as f64);
+            rates.push(deliveries as f64 / seconds);
+        }
+        let ratios: Vec<_> = ours.iter().zip(&bares).map(|(ours, bare)| ours / bare).collect();
+        Measured {
+            case: self,
+            per_second: median(&rates),
+            sender: median(&ours),
+            limit: median(&bares),
+            ratio: median(&ratios),
+            receiver: median(&sinks),
+            memory: sender.process.peak_memory(),
+        }
+    }
+
+    /// Everything that has arrived is on record.
+    async fn until_settled(&self, sender: &Sender) {
+        let settled = |answer: &Value| answer["data"].as_array().is_some_and(Vec::is_empty);
+        sender.api.until("/v1/deliveries?consumer=c0&state=pending&limit=1", settled).await;
+    }
+
+    fn bodies(&self) -> Vec<Bytes> {
+        // Two quotes belong to the data.
+        let text = "x".repeat(self.payload.saturating_sub(2));
+        let body = |n| json!({ "type": TYPE, "data": text, "to": { "consumer": format!("c{n}") } });
+        (0..self.consumers).map(|n| Bytes::from(body(n).to_string())).collect()
+    }
+
+    async fn sender(&self, sink: &Sink) -> (SenderFolder, Sender, Target) {
+        let folder = SenderFolder::init(CONFIG, None);
+        let mut sender = folder.start().await;
+        let key = generate_decryption_key(EncryptionKeyType::P256).unwrap();
+        sender.api.post("/v1/event-types", json!({ "name": TYPE })).await;
+        for n in 0..self.consumers {
+            let consumer = format!("c{n}");
+            sender.api.post("/v1/consumers", json!({ "id": consumer })).await;
+            for _ in 0..self.fan_out {
+                let mut endpoint = endpoint(&consumer, &sink.url(), self.protection);
+                if self.protection == Protection::Sealed {
+                    let jwks = json!({ "keys": [key.public_jwk().to_json()] });
+                    endpoint["encryption_keys"] = json!({ "jwks": jwks });
+                }
+                sender.api.post("/v1/endpoints", endpoint).await;
+            }
+        }
+        if self.backlog > 0 {
+            sender.api.post("/v1/consumers", json!({ "id": "paused" })).await;
+            let endpoint = endpoint("paused", &sink.url(), Protection::Signed);
+            let id = sender.api.post("/v1/endpoints", endpoint).await["id"].as_str().unwrap().to_owned();
+            sender.api.post(&format!("/v1/endpoints/{id}/pause"), Value::Null).await;
+            assert!(sender.process.stop().success());
+            backlog::publish(folder.path(), TYPE, 500, &[("paused", self.backlog)]).await;
+            sender = folder.start().await;
+        }
+        let target = Target::new(format!("{}/v1/events", folder.origin), &folder.token, self.bodies());
+        (folder, sender, target)
+    }
+}
+
+fn endpoint(consumer: &str, url: &str, protection: Protection) -> Value {
+    json!({
+        "consumer": consumer, "url": url, "event_types": [TYPE], "protection": protection.name(), "trusted": true,
+    })
+}
+
+fn size(bytes: usize) -> String {
+    if bytes >= 1_024 && bytes.is_multiple_of(1_024) {
+        format!("{} KiB", bytes / 1_024)
+    } else {
+        format!("{bytes} B")
+    }
+}
+
+pub(crate) const TYPE: &str = "order.created";
+pub(crate) const CONFIG: &str =
+    "[delivery]\nmax_in_flight = 256\nmax_in_flight_per_endpoint = 64\n[log]\nfilter = \"warn\"\n";
