@@ -21,10 +21,10 @@ use crate::json::{Text, push_member, push_name};
 /// `typ` says what the whole object is, `cty` what the plaintext is (`JWT` for a nested token).
 ///
 /// ```
+/// # #[cfg(feature = "seal")] {
 /// use waxseal_envelope::jwe;
 /// use waxseal_keys::{EncryptionKey, EncryptionKeyType, generate_decryption_key};
 ///
-/// # #[cfg(feature = "seal")] {
 /// let own = generate_decryption_key(EncryptionKeyType::X25519)?;
 /// let published = EncryptionKey::from_jwk(&own.public_jwk())?;
 /// let token = jwe::encrypt(b"hello", None, None, &published)?;
