@@ -134,6 +134,7 @@ pub(super) async fn update(
     Trust::permitted(&caller, &fields)?;
     let sensitive = endpoint_auth::sensitive(&fields);
     let trust = Trust::read(&caller, &mut fields, api.clock.now());
+    let trust = trust.and_then(|trust| trust.meant(&mut fields));
     let url = fields.unclearable("url", |value| read::target_url(value, &api.egress));
     let event_types = subscription(&mut fields);
     let protection = fields.unclearable("protection", read::protection);

@@ -56,6 +56,20 @@ impl Trust {
         })
     }
 
+    /// Refuses trust in whatever an existing endpoint may be by now: its consumer may have changed it since it was looked
+    /// at. To be asked before its URL and its protection are read.
+    pub(super) fn meant(self, fields: &mut Fields) -> Result<Self, Refused> {
+        if let Self::Given { .. } = self {
+            let unsaid = ["url", "protection"].map(|name| {
+                let detail =
+                    "this field is required with `trusted`: true; say what you have seen and mean to trust";
+                (!fields.has(name)).then(|| fields.refuse(name, detail))
+            });
+            unsaid.into_iter().flatten().next().map_or(Ok(()), Err)?;
+        }
+        Ok(self)
+    }
+
     /// To be applied after the URL and the protection: those that are given with it are what is trusted.
     pub(super) fn apply(self, endpoint: &mut Endpoint) {
         match (self, &endpoint.verification) {

@@ -18,5 +18,6 @@ mod recover;
 mod refusals;
 mod retry;
 mod tokens;
+mod trust;
 mod verification;
 mod world;

@@ -107,13 +107,6 @@ async fn trust_is_in_one_url_and_one_protection() {
         world.call(Method::PATCH, &path, &bound, Some(same)).await.expect(200);
         assert_eq!(world.verification(&path).await["status"], "trusted");
     }
-    let keys = json!({ "jwks": { "keys": [encryption_jwk()] } });
-    world.call(Method::PUT, &format!("{path}/encryption-keys"), &bound, Some(keys)).await.expect(200);
-    assert_eq!(
-        world.verification(&path).await["status"],
-        "trusted",
-        "the URL is trusted, whoever reads there"
-    );
 
     for (token, change) in [
         (&bound, json!({ "url": "https://acme.example/other" })),
@@ -126,9 +119,10 @@ async fn trust_is_in_one_url_and_one_protection() {
         let unasked =
             json!({ "status": "pending", "code": null, "since": null, "by": null, "expires_at": null });
         assert_eq!(*shown, unasked, "{change}");
-        world.patch(&path, json!({ "trusted": true })).await.expect(200);
+        let meant = json!({ "trusted": true, "url": changed["url"], "protection": changed["protection"] });
+        world.patch(&path, meant).await.expect(200);
     }
-    let moved = json!({ "url": "https://acme.example/trusted-too", "trusted": true });
+    let moved = json!({ "url": "https://acme.example/trusted-too", "protection": "sealed", "trusted": true });
     assert_eq!(world.patch(&path, moved).await.expect(200)["verification"]["status"], "trusted");
     let withdrawn = world.patch(&path, json!({ "trusted": false })).await.expect(200);
     assert_eq!(withdrawn["verification"]["status"], "pending");
