@@ -10,7 +10,7 @@ use super::fit::{
     subscription_fits, visible_groups_exist,
 };
 use super::item::{Edit, Item, Name};
-use super::{ChangeError, Directory};
+use super::{ChangeError, Directory, KeysGivenBy};
 use crate::id::{ConsumerId, EndpointId, GroupName, TokenId};
 use crate::model::client_ca::ClientCa;
 use crate::model::consumer::{Consumer, DeclaredType, Group, Visibility};
@@ -251,23 +251,24 @@ impl Directory {
     /// # Errors
     /// If the owner does not exist.
     pub async fn put_key_set(&self, set: EncryptionKeySet) -> Result<(), ChangeError> {
-        self.replace_key_set(&set.owner.clone(), |_| set).await
+        self.replace_key_set(&set.owner.clone(), KeysGivenBy::Operator, |_| set).await
     }
 
     /// As [`Self::put_key_set`], for keys of which some may have been known before: `make` sees the set as it is when
-    /// nobody else can change it.
+    /// nobody else can change it. Given by the consumer, others than before end the trust in what they are used for.
     ///
     /// # Errors
     /// If the owner does not exist.
     pub async fn replace_key_set(
         &self,
         owner: &KeyOwner,
+        by: KeysGivenBy,
         make: impl FnOnce(Option<&EncryptionKeySet>) -> EncryptionKeySet + Send,
     ) -> Result<(), ChangeError> {
         let changing = self.changing.lock().await;
         self.owner_exists(owner)?;
         let set = make(self.key_set(owner).as_deref());
-        self.commit(&changing, vec![Edit::Put(Item::EncryptionKeys(Arc::new(set)))]).await
+        self.commit_keys(&changing, Edit::Put(Item::EncryptionKeys(Arc::new(set))), by).await
     }
 
     /// Changes an owner's encryption keys.
@@ -287,14 +288,14 @@ impl Directory {
         Ok(set)
     }
 
-    /// Forgets an owner's encryption keys. Sealed deliveries that need them wait.
+    /// Forgets an owner's encryption keys. Sealed deliveries that need them wait; an endpoint uses its consumer's then.
     ///
     /// # Errors
     /// If the owner has given none.
-    pub async fn delete_key_set(&self, owner: &KeyOwner) -> Result<(), ChangeError> {
+    pub async fn delete_key_set(&self, owner: &KeyOwner, by: KeysGivenBy) -> Result<(), ChangeError> {
         let changing = self.changing.lock().await;
         self.key_set(owner).ok_or_else(|| missing_keys(owner))?;
-        self.commit(&changing, vec![Edit::Remove(Name::EncryptionKeys(owner.clone()))]).await
+        self.commit_keys(&changing, Edit::Remove(Name::EncryptionKeys(owner.clone())), by).await
     }
 
     /// Keeps an API token.

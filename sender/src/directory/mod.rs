@@ -17,6 +17,7 @@ mod record;
 mod recovery;
 mod state;
 mod telling;
+mod trust;
 mod verification;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -33,6 +34,7 @@ pub use self::read::To;
 pub use self::recovery::RecoveryStep;
 use self::state::State;
 use self::telling::Telling;
+pub use self::trust::KeysGivenBy;
 use crate::audit::Recorder;
 use crate::data_keys::DataKeys;
 use crate::id::{EndpointId, RecoveryId};
@@ -51,6 +53,9 @@ pub struct Directory {
     telling: std::sync::Mutex<Telling>,
     events: broadcast::Sender<DirectoryEvent>,
 }
+
+/// The turn of one change.
+type Changing<'a> = MutexGuard<'a, ()>;
 
 /// What changed, for those who keep something that depends on it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -132,11 +137,19 @@ impl Directory {
     }
 
     /// Persists these edits as one transaction, with who made them, then shows them.
-    async fn commit(&self, _changing: &MutexGuard<'_, ()>, edits: Vec<Edit>) -> Result<(), ChangeError> {
-        let mut changes = self.seal(&edits)?;
-        changes.extend(self.record(&edits));
+    async fn commit(&self, changing: &Changing<'_>, edits: Vec<Edit>) -> Result<(), ChangeError> {
+        self.commit_each(changing, vec![edits]).await
+    }
+
+    /// As [`Self::commit`], with an entry on record for each of these groups of edits.
+    async fn commit_each(&self, _changing: &Changing<'_>, groups: Vec<Vec<Edit>>) -> Result<(), ChangeError> {
+        let mut changes = Vec::new();
+        for edits in &groups {
+            changes.extend(self.seal(edits)?);
+            changes.extend(self.record(edits));
+        }
         self.store.change(changes).await?;
-        self.show(edits);
+        self.show(groups.into_iter().flatten().collect());
         Ok(())
     }
 
