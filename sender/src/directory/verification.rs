@@ -43,7 +43,8 @@ impl Directory {
         if !self.is_current(&endpoint, &challenge) {
             return Ok(false);
         }
-        let verification = Verification::Awaited { challenge: Some(Box::new(challenge)) };
+        let agreed_at = endpoint.verification.agreed_at(&endpoint);
+        let verification = Verification::Awaited { challenge: Some(Box::new(challenge)), agreed_at };
         let endpoint = Endpoint { verification, ..Endpoint::clone(&endpoint) };
         self.commit(&changing, vec![Edit::Put(Item::Endpoint(Arc::new(endpoint)))]).await?;
         Ok(true)
@@ -62,7 +63,7 @@ impl Directory {
     ) -> Result<bool, ChangeError> {
         let changing = self.changing.lock().await;
         let Some(endpoint) = self.endpoint(id) else { return Ok(false) };
-        let Verification::Awaited { challenge: Some(challenge) } = &endpoint.verification else {
+        let Verification::Awaited { challenge: Some(challenge), .. } = &endpoint.verification else {
             return Ok(false);
         };
         let same =
@@ -93,7 +94,8 @@ impl Directory {
         if verified || under_way {
             return Ok(endpoint);
         }
-        let verification = Verification::UNASKED;
+        let agreed_at = verification.agreed_at(&endpoint);
+        let verification = Verification::Awaited { challenge: None, agreed_at };
         let endpoint = Arc::new(Endpoint { verification, ..Endpoint::clone(&endpoint) });
         self.commit(&changing, vec![Edit::Put(Item::Endpoint(Arc::clone(&endpoint)))]).await?;
         Ok(endpoint)

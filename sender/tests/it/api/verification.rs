@@ -181,7 +181,7 @@ async fn asking_again_begins_anew_unless_it_is_verified_or_just_asked() {
     let id = world.ask(&path, 2).await;
     world.act(&verify).await.expect(202);
     let challenge = |verification| match verification {
-        Verification::Awaited { challenge } => challenge.map(|challenge| challenge.attempts_made),
+        Verification::Awaited { challenge, .. } => challenge.map(|challenge| challenge.attempts_made),
         other => panic!("{other:?}"),
     };
     let stored = || world.directory.endpoint(id).unwrap().verification.clone();
@@ -236,7 +236,9 @@ async fn a_proof_ends_with_the_keys_that_it_was_made_with() {
     assert!(!world.directory.prove(id, "the-hash-of-the-state", world.now(0)).await.unwrap());
     // A question that was made with keys that are gone is not even noted.
     let endpoint = world.directory.endpoint(id).unwrap();
-    let Verification::Awaited { challenge: Some(stale) } = endpoint.verification.clone() else { panic!() };
+    let Verification::Awaited { challenge: Some(stale), .. } = endpoint.verification.clone() else {
+        panic!()
+    };
     assert!(!world.directory.note_challenge(&endpoint, *stale).await.unwrap());
 }
 
