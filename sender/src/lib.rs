@@ -47,6 +47,7 @@ pub mod directory;
 pub mod engine;
 mod host_limits;
 pub mod id;
+mod known_late;
 pub mod listen;
 pub mod model;
 mod moment;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
+use waxseal_sender::engine::hold::Hold;
 use waxseal_sender::id::EndpointId;
 use waxseal_sender::model::token::Scope;
 use waxseal_sender::model::verification::{Binding, Challenge, Verification};
@@ -262,6 +263,44 @@ async fn what_waits_for_an_endpoint_that_never_proves_itself_ends() {
             let shown = world.get(&format!("/v1/deliveries/{}", delivery["id"].as_str().unwrap())).await;
             let expected = if delivery["endpoint"] == id { &unverified } else { &trusted };
             assert_eq!(shown.expect(200)["expires_at"], *expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_consumer_is_not_told_how_its_token_server_or_key_source_failed() {
+    let (world, endpoints) = World::furnished().await;
+    let bound = world.token(&[Scope::Manage, Scope::Read], Some("acme")).await;
+    let acme = EndpointId::parse(&endpoints.acme).unwrap();
+    let (path, _) = world.created(body(None)).await;
+    let trusted = format!("/v1/endpoints/{}", endpoints.acme);
+    for (hold, told) in [
+        (Hold::TokenRefused, "hold.token_unavailable"),
+        (Hold::TokenUnavailable, "hold.token_unavailable"),
+        (Hold::TlsSettings, "hold.tls_settings"),
+        (Hold::KeySetUnreachable, "hold.no_usable_key"),
+        (Hold::NoUsableKey, "hold.no_usable_key"),
+        (Hold::KeyNotAdmitted, "hold.key_not_admitted"),
+    ] {
+        *world.engine.holds.lock().unwrap() = vec![(acme, hold)];
+        *world.engine.waits_for.lock().unwrap() = Some(hold.code());
+        for (token, told) in [(&bound, told), (&world.admin, hold.code())] {
+            let shown = world.call(Method::GET, &trusted, token, None).await.expect(200);
+            assert_eq!(shown["hold"], told);
+            let shown = world.call(Method::GET, &path, token, None).await.expect(200);
+            assert_eq!(shown["verification"]["code"], told);
+            let verified = world.call(Method::POST, &format!("{path}/verify"), token, None).await.expect(202);
+            assert_eq!(verified["verification"]["code"], told);
+            let change = Some(json!({ "description": "x" }));
+            let changed = world.call(Method::PATCH, &trusted, token, change).await.expect(200);
+            assert_eq!(changed["hold"], told);
+            let listed =
+                world.call(Method::GET, "/v1/endpoints?consumer=acme", token, None).await.expect(200);
+            for one in listed["data"].as_array().unwrap() {
+                let is_trusted = one["id"] == endpoints.acme.as_str();
+                let code = if is_trusted { &one["hold"] } else { &one["verification"]["code"] };
+                assert_eq!(code, told);
+            }
         }
     }
 }
