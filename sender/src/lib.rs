@@ -36,6 +36,7 @@
 
 pub mod api;
 pub mod audit;
+mod carried_out;
 pub mod cli;
 mod clock_watch;
 pub mod config;

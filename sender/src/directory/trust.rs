@@ -27,7 +27,7 @@ impl Directory {
     /// Persists a change of a set, and the end of the trust that goes with it.
     pub(super) async fn commit_keys(
         &self,
-        changing: &Changing<'_>,
+        changing: Changing,
         edit: Edit,
         by: KeysGivenBy,
     ) -> Result<(), ChangeError> {

@@ -16,7 +16,6 @@
 //! publications that do not wait for each other there is no order to keep.
 
 mod cancel;
-mod carried_out;
 mod expected;
 mod expiry;
 mod fan_out;

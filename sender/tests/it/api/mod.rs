@@ -6,6 +6,7 @@ mod bound;
 mod cancel;
 mod configuration;
 mod deliveries;
+mod dropped;
 mod endpoint_auth;
 mod events;
 mod expiry;
