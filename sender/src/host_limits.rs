@@ -28,6 +28,18 @@ pub struct HostLimits {
     pub an_hour_everywhere: usize,
 }
 
+impl HostLimits {
+    /// So many attempts within an hour for each consumer, and no bound but that: of one, nothing is left to the others.
+    pub(crate) fn of_consumers(an_hour: usize) -> Self {
+        Self {
+            apart: Duration::ZERO,
+            an_hour: usize::MAX,
+            an_hour_for_consumer: an_hour,
+            an_hour_everywhere: an_hour,
+        }
+    }
+}
+
 impl Default for HostLimits {
     fn default() -> Self {
         Self {
@@ -150,6 +162,16 @@ mod tests {
             hosts.reserve(&url, &consumer("acme"), at(0)).is_ok()
         });
         assert_eq!(many.count(), 120);
+    }
+
+    #[test]
+    fn where_consumers_alone_are_bounded_none_uses_up_anothers() {
+        let mut hosts = Hosts::new(HostLimits::of_consumers(30));
+        let mut asks = |name: &str, path: usize| {
+            hosts.reserve(&url(&format!("https://one.example/{path}")), &consumer(name), at(0)).is_ok()
+        };
+        assert_eq!((0..100).filter(|path| asks("acme", *path)).count(), 30);
+        assert_eq!((0..100).filter(|path| asks("beta", *path)).count(), 30);
     }
 
     #[test]

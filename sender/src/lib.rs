@@ -36,6 +36,7 @@
 
 pub mod api;
 pub mod audit;
+mod carried_out;
 pub mod cli;
 mod clock_watch;
 pub mod config;
@@ -47,6 +48,7 @@ pub mod directory;
 pub mod engine;
 mod host_limits;
 pub mod id;
+mod known_late;
 pub mod listen;
 pub mod model;
 mod moment;

@@ -19,7 +19,7 @@ use super::problem::Problem;
 use super::request::{Input, Name, Names, NoInput, NoQuery};
 use super::{Api, Caller, consumers, endpoints, read, show};
 use crate::consumer_keys::import::{admissible, carried_over, certified};
-use crate::directory::ChangeError;
+use crate::directory::{ChangeError, KeysGivenBy};
 use crate::engine::egress::Egress;
 use crate::model::encryption_keys::{Admission, EncryptionKeySet, KeyOwner, KeySource, KnownKey};
 
@@ -61,7 +61,8 @@ pub(super) async fn put<O: Owned>(
     let keys = NewKeys::read(&mut fields, &api.egress, api.clock.now());
     fields.finish()?;
     let keys = keys?;
-    api.directory.replace_key_set(&owner, |before| keys.into_set(owner.clone(), before)).await?;
+    let make = |before: Option<&EncryptionKeySet>| keys.into_set(owner.clone(), before);
+    api.directory.replace_key_set(&owner, given_by(&caller), make).await?;
     look_up(&api, owner.clone());
     current(&api, &owner)
 }
@@ -88,7 +89,7 @@ pub(super) async fn delete<O: Owned>(
     Name(id): Name,
     _: NoInput,
 ) -> Result<StatusCode, Problem> {
-    api.directory.delete_key_set(&O::owner(&api, &caller, &id)?).await?;
+    api.directory.delete_key_set(&O::owner(&api, &caller, &id)?, given_by(&caller)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -237,6 +238,13 @@ fn read_key(key: &Value, names: &mut HashSet<String>, now: Timestamp) -> Result<
         return Err("another key of the set has the same `kid`".into());
     }
     Ok(known)
+}
+
+fn given_by(caller: &Caller) -> KeysGivenBy {
+    match caller.bound_to() {
+        None => KeysGivenBy::Operator,
+        Some(_) => KeysGivenBy::Consumer,
+    }
 }
 
 fn current(api: &Api, owner: &KeyOwner) -> Result<Json<Value>, Problem> {

@@ -85,7 +85,8 @@ pub(super) async fn create(
         encryption_keys::look_up(&api, owner);
     }
     endpoint_auth::record(&caller, &created, &sensitive);
-    Ok((StatusCode::CREATED, Json(show_with(&api, &created, None, &Condition::default()))).into_response())
+    Ok((StatusCode::CREATED, Json(show_with(&api, &caller, &created, None, &Condition::default())))
+        .into_response())
 }
 
 pub(super) async fn list(
@@ -105,7 +106,7 @@ pub(super) async fn list(
     let holds: HashMap<_, _> = api.engine.holds().into_iter().collect();
     let data = found.iter().map(|endpoint| {
         let hold = holds.get(&endpoint.id).copied();
-        show_with(&api, endpoint, hold, &api.engine.condition(endpoint.id))
+        show_with(&api, &caller, endpoint, hold, &api.engine.condition(endpoint.id))
     });
     Ok(Json(show::page(data.collect(), next)))
 }
@@ -117,7 +118,7 @@ pub(super) async fn get(
     _: NoQuery,
 ) -> Result<Json<Value>, Problem> {
     let endpoint = visible(&api, &caller, &id)?;
-    Ok(Json(shown(&api, &endpoint)))
+    Ok(Json(shown(&api, &caller, &endpoint)))
 }
 
 pub(super) async fn update(
@@ -134,6 +135,7 @@ pub(super) async fn update(
     Trust::permitted(&caller, &fields)?;
     let sensitive = endpoint_auth::sensitive(&fields);
     let trust = Trust::read(&caller, &mut fields, api.clock.now());
+    let trust = trust.and_then(|trust| trust.meant(&mut fields));
     let url = fields.unclearable("url", |value| read::target_url(value, &api.egress));
     let event_types = subscription(&mut fields);
     let protection = fields.unclearable("protection", read::protection);
@@ -169,7 +171,7 @@ pub(super) async fn update(
     };
     let updated = api.directory.update_endpoint(id, edit).await?;
     endpoint_auth::record(&caller, &updated, &sensitive);
-    Ok(Json(shown(&api, &updated)))
+    Ok(Json(shown(&api, &caller, &updated)))
 }
 
 /// Removes the endpoint. What was on its way to it is cancelled.
@@ -202,7 +204,7 @@ pub(super) async fn pause(
         Ok(())
     };
     let updated = api.directory.update_endpoint(id, edit).await?;
-    Ok(Json(shown(&api, &updated)))
+    Ok(Json(shown(&api, &caller, &updated)))
 }
 
 /// Lets deliveries go on, whatever the pause was for; only what the operator has paused is the operator's to resume.
@@ -227,7 +229,7 @@ pub(super) async fn resume(
         let detail = "the operator of this service has paused the endpoint, and can resume it";
         return Err(Problem::forbidden("api.paused_by_operator", detail));
     }
-    Ok(Json(shown(&api, &updated)))
+    Ok(Json(shown(&api, &caller, &updated)))
 }
 
 fn paused_by_operator(endpoint: &Endpoint) -> bool {
@@ -253,14 +255,24 @@ pub(super) fn visible(api: &Api, caller: &Caller, id: &str) -> Result<Arc<Endpoi
     found.ok_or_else(|| Problem::not_found("endpoint"))
 }
 
-pub(super) fn shown(api: &Api, endpoint: &Endpoint) -> Value {
+pub(super) fn shown(api: &Api, caller: &Caller, endpoint: &Endpoint) -> Value {
     let hold = api.engine.holds().into_iter().find(|(id, _)| *id == endpoint.id);
-    show_with(api, endpoint, hold.map(|(_, hold)| hold), &api.engine.condition(endpoint.id))
+    show_with(api, caller, endpoint, hold.map(|(_, hold)| hold), &api.engine.condition(endpoint.id))
 }
 
-fn show_with(api: &Api, endpoint: &Endpoint, hold: Option<Hold>, condition: &Condition) -> Value {
+fn show_with(
+    api: &Api,
+    caller: &Caller,
+    endpoint: &Endpoint,
+    hold: Option<Hold>,
+    condition: &Condition,
+) -> Value {
+    let hold = match caller.bound_to() {
+        None => hold,
+        Some(_) => hold.map(Hold::as_told_to_consumer),
+    };
     let mut shown = show::endpoint(endpoint, hold, condition);
-    shown["verification"] = verification::show(api, endpoint);
+    shown["verification"] = verification::show(api, caller, endpoint);
     shown
 }
 

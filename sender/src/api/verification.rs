@@ -2,7 +2,8 @@
 //!
 //! Guarantees that only whoever is bound to no consumer, and may say where content can be read, trusts an endpoint; and
 //! that of one that has not proved itself nothing is shown that depends on what its server answered, or how fast:
-//! otherwise consumers could have us read other people's servers, or look for them.
+//! otherwise consumers could have us read other people's servers, or look for them. Nor do they see how their token
+//! server or their `jwks_uri` failed.
 
 use axum::Json;
 use axum::extract::State;
@@ -16,6 +17,7 @@ use super::input::{Fields, Refused};
 use super::problem::Problem;
 use super::request::{Name, NoInput};
 use super::{Api, Caller, endpoints, read, show};
+use crate::engine::hold::Hold;
 use crate::id::TokenId;
 use crate::model::endpoint::Endpoint;
 use crate::model::token::Scope;
@@ -56,6 +58,20 @@ impl Trust {
         })
     }
 
+    /// Refuses trust in whatever an existing endpoint may be by now: its consumer may have changed it since it was looked
+    /// at. To be asked before its URL and its protection are read.
+    pub(super) fn meant(self, fields: &mut Fields) -> Result<Self, Refused> {
+        if let Self::Given { .. } = self {
+            let unsaid = ["url", "protection"].map(|name| {
+                let detail =
+                    "this field is required with `trusted`: true; say what you have seen and mean to trust";
+                (!fields.has(name)).then(|| fields.refuse(name, detail))
+            });
+            unsaid.into_iter().flatten().next().map_or(Ok(()), Err)?;
+        }
+        Ok(self)
+    }
+
     /// To be applied after the URL and the protection: those that are given with it are what is trusted.
     pub(super) fn apply(self, endpoint: &mut Endpoint) {
         match (self, &endpoint.verification) {
@@ -81,11 +97,11 @@ pub(super) async fn verify(
         Standing::Trusted | Standing::Proven => StatusCode::OK,
         Standing::Pending | Standing::Failed => StatusCode::ACCEPTED,
     };
-    Ok((status, Json(endpoints::shown(&api, &endpoint))).into_response())
+    Ok((status, Json(endpoints::shown(&api, &caller, &endpoint))).into_response())
 }
 
 /// The member `verification` of an endpoint.
-pub(super) fn show(api: &Api, endpoint: &Endpoint) -> Value {
+pub(super) fn show(api: &Api, caller: &Caller, endpoint: &Endpoint) -> Value {
     let now = api.clock.now();
     let keys = api.directory.key_set_for(endpoint);
     let (status, code, expires_at) = match endpoint.verification.standing(endpoint, keys.as_deref(), now) {
@@ -95,7 +111,11 @@ pub(super) fn show(api: &Api, endpoint: &Endpoint) -> Value {
         Standing::Pending => {
             let challenge = endpoint.verification.challenge(endpoint, keys.as_deref());
             let missed = challenge.is_some_and(|challenge| challenge.has_missed(now));
-            let waits_for = api.engine.verification_waits_for(endpoint.id);
+            let waits_for =
+                api.engine.verification_waits_for(endpoint.id).map(|code| match caller.bound_to() {
+                    None => code,
+                    Some(_) => Hold::code_as_told_to_consumer(code),
+                });
             let code = waits_for.or_else(|| missed.then_some(NOT_CONFIRMED));
             ("pending", code, challenge.map(|challenge| show::moment(challenge.ends_at)))
         }

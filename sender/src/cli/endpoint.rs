@@ -88,7 +88,8 @@ pub enum EndpointCommand {
         /// Free text for people
         #[arg(long)]
         description: Option<String>,
-        /// Whether it gets events without proving that it wants them; only for operators, and on record
+        /// Whether it gets events without proving that it wants them; only for operators, and on record. `true` needs
+        /// `--to` and `--protection`: what you have seen and mean to trust
         #[arg(long)]
         trusted: Option<bool>,
         /// What is shown to its server, and what that must prove
@@ -237,6 +238,9 @@ impl EndpointCommand {
             }
             Self::Show { id } => output.item(&api.get(&["endpoints", &id], &[]).await?),
             Self::Update { id, to, types, protection, description, trusted, pace, retry, auth, clear } => {
+                if trusted == Some(true) && (to.is_none() || protection.is_none()) {
+                    return Err(unmeant(&api, &id).await?);
+                }
                 let mut body = Value::Object(Map::new());
                 set(&mut body, "url", to);
                 set(&mut body, "event_types", types);
@@ -262,6 +266,17 @@ impl EndpointCommand {
             Self::Keys { endpoint, command } => command.run(remote, &["endpoints", &endpoint]).await,
         }
     }
+}
+
+/// Shows what would be trusted, for whoever has not said what is meant.
+async fn unmeant(api: &Api, id: &str) -> Result<CliError, CliError> {
+    let shown = api.get(&["endpoints", id], &[]).await?;
+    let text = |name| shown.get(name).and_then(Value::as_str).unwrap_or_default();
+    let (url, protection) = (text("url"), text("protection"));
+    Ok(CliError::usage(format!(
+        "say what is to be trusted, with --to and --protection: its consumer can change both. At present it is\n  \
+         --to {url} --protection {protection}"
+    )))
 }
 
 /// Asks until there is no more to cancel; returns the sums.

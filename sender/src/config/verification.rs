@@ -26,6 +26,8 @@ pub struct VerificationConfig {
     pub host_an_hour_for_consumer: usize,
     /// Attempts within an hour for one consumer, at all hosts together.
     pub consumer_an_hour: usize,
+    /// Attempts within an hour for one consumer at endpoints that have proved themselves and have other keys now.
+    pub agreed_an_hour: usize,
 }
 
 impl VerificationConfig {
@@ -40,6 +42,7 @@ impl VerificationConfig {
                 an_hour_for_consumer: self.host_an_hour_for_consumer,
                 an_hour_everywhere: self.consumer_an_hour,
             },
+            agreed_an_hour: self.agreed_an_hour,
             ..VerificationPolicy::default()
         }
     }
@@ -54,6 +57,7 @@ impl VerificationConfig {
             ("verification.host_an_hour", self.host_an_hour),
             ("verification.host_an_hour_for_consumer", self.host_an_hour_for_consumer),
             ("verification.consumer_an_hour", self.consumer_an_hour),
+            ("verification.agreed_an_hour", self.agreed_an_hour),
         ];
         match counts.into_iter().find(|(_, count)| !(1..=10_000).contains(count)) {
             Some((field, _)) => Err(format!("{field}: expected a number from 1 to 10000")),
@@ -64,7 +68,8 @@ impl VerificationConfig {
 
 impl Default for VerificationConfig {
     fn default() -> Self {
-        let VerificationPolicy { answer_within, pauses, hosts, .. } = VerificationPolicy::default();
+        let VerificationPolicy { answer_within, pauses, hosts, agreed_an_hour, .. } =
+            VerificationPolicy::default();
         Self {
             answer_within,
             pauses,
@@ -72,6 +77,7 @@ impl Default for VerificationConfig {
             host_an_hour: hosts.an_hour,
             host_an_hour_for_consumer: hosts.an_hour_for_consumer,
             consumer_an_hour: hosts.an_hour_everywhere,
+            agreed_an_hour,
         }
     }
 }

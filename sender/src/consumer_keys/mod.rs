@@ -65,6 +65,14 @@ impl ConsumerKeys {
         }
     }
 
+    /// With questions that fail taking so long at least; as it comes, as long as one that is not answered. Less lets
+    /// whoever names a `jwks_uri` read off whether anything is there.
+    #[must_use]
+    pub fn failing_after(mut self, at_least: Duration) -> Self {
+        self.remotes.failing_after(at_least);
+        self
+    }
+
     /// The key to seal to for `endpoint`. Waits only where a `jwks_uri` has to be asked.
     ///
     /// # Errors

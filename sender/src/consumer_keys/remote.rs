@@ -10,13 +10,15 @@
 //!
 //! Relies on the [`Directory`] to keep what is known. Guarantees that nothing here admits a key which the owner wanted
 //! to be asked about, and that however many sets are due at once, a few are fetched at a time, of one consumer still
-//! fewer; and that nobody can have us flood a host by giving one `jwks_uri` after the other.
+//! fewer; that nobody can have us flood a host by giving one `jwks_uri` after the other; and that a failure takes as
+//! long as the longest, whatever there is at a `jwks_uri`.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lru::LruCache;
+use tokio::time::sleep;
 use url::Url;
 use waxseal_jwks::{FetchError, HttpGet, HttpResponse, JwkSet, SetLimits};
 use waxseal_keys::{Clock, Timestamp};
@@ -26,6 +28,7 @@ use super::{has_passed, lock};
 use crate::directory::{ChangeError, Directory};
 use crate::engine::hold::Hold;
 use crate::host_limits::{HostLimits, Hosts};
+use crate::known_late::known_late;
 use crate::model::encryption_keys::{Admission, EncryptionKeySet, KeyOwner, KeySource, KnownKey};
 use crate::quota::Quota;
 
@@ -42,6 +45,8 @@ pub(super) struct Remotes {
     refreshed: Mutex<LruCache<String, Timestamp>>,
     /// Who was asked for the first time, for whom.
     first_asked: Mutex<Hosts>,
+    /// How long an answer without keys, or none, takes at least.
+    failing_after: Duration,
 }
 
 #[derive(Debug)]
@@ -86,7 +91,11 @@ impl Remotes {
         let (known, refreshed) = (Mutex::new(known), Mutex::new(refreshed));
         let first_asked = Mutex::new(Hosts::new(FIRST_ASKED));
         let fetches = Quota::new(FETCHES, FETCHES_OF_ONE);
-        Self { directory, http, clock, fetches, known, refreshed, first_asked }
+        Self { directory, http, clock, fetches, known, refreshed, first_asked, failing_after: TIMEOUT }
+    }
+
+    pub(super) fn failing_after(&mut self, at_least: Duration) {
+        self.failing_after = at_least;
     }
 
     /// Sees to it that the directory has what the `jwks_uri` of `set` says, or something not too old.
@@ -173,7 +182,9 @@ impl Remotes {
         if remote.history().asked != asked {
             return;
         }
-        let outcome = self.fetch(owner, remote).await;
+        let brought_none =
+            |outcome: &Result<Fetched, _>| !outcome.as_ref().is_ok_and(|fetched| fetched.has_keys);
+        let outcome = known_late(sleep(self.failing_after), self.fetch(owner, remote), brought_none).await;
         let now = self.clock.now();
         let mut history = lock(&remote.history);
         history.asked += 1;

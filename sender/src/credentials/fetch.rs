@@ -172,7 +172,8 @@ fn whole_seconds(seconds: Option<f64>) -> Result<Duration, FetchTokenError> {
 /// RFC 7523 section 2.2.
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one question takes at most.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ANSWER: usize = 32 * 1024;
 const MAX_DEPTH: usize = 16;
 /// RFC 6749 section 5.2, RFC 8707 section 2, and what servers answer beside it (section 4.1.2.1).

@@ -7,9 +7,11 @@
 mod assertion;
 pub mod authority;
 mod fetch;
+mod mask;
 mod tokens;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,6 +24,7 @@ use self::authority::ClientAuthority;
 use self::tokens::{Token, Tokens};
 use crate::engine::egress::{Access, Egress};
 use crate::engine::hold::Hold;
+use crate::engine::post::BodyEnd;
 use crate::model::authentication::{Authentication, Basic, ClientCertificate};
 use crate::model::certificate::CertificateWithKey;
 use crate::model::endpoint::Endpoint;
@@ -46,6 +49,15 @@ pub struct Shown {
 }
 
 impl Shown {
+    /// Takes what was shown, and what it was made of, out of an answer: a server may send back what it is shown.
+    /// `authentication` is that of the endpoint, `end` says whether this is all of the answer.
+    pub fn mask(&self, authentication: Option<&Authentication>, excerpt: &mut Vec<u8>, end: BodyEnd) {
+        let token = self.token.as_ref().map(|token| token.reveal().as_bytes());
+        let configured = authentication.into_iter().flat_map(Authentication::secrets).map(str::as_bytes);
+        let shown: Vec<_> = self.access.values().chain(token).chain(configured).collect();
+        mask::mask(&shown, excerpt, end);
+    }
+
     /// What the client of the POST needs.
     pub fn access(&self) -> &Access {
         &self.access
@@ -63,6 +75,14 @@ impl Credentials {
     ) -> Self {
         let tokens = Tokens::new(Arc::clone(&egress), signing_keys, Arc::clone(&clock));
         Self { egress, authority, tokens, clock }
+    }
+
+    /// With questions to authorization servers that fail taking so long at least; as it comes, as long as one that is not
+    /// answered. Less lets whoever names one read off whether anything is there.
+    #[must_use]
+    pub fn failing_after(mut self, at_least: Duration) -> Self {
+        self.tokens.failing_after(at_least);
+        self
     }
 
     /// What `endpoint` is to be shown; `None` for nothing but the token, as most. Waits only where an authorization

@@ -7,6 +7,7 @@
 //! - Of one consumer's endpoints one host hears, while it fails, at most once a minute, and five times from settings
 //!   that it has not failed before: whoever corrects a mistake need not wait, and whoever registers many endpoints
 //!   cannot make a flood of it. The count is each consumer's own, so that one cannot use up another's.
+//! - A failure takes as long as the longest, whatever there is at the token URL.
 //! - A refusal by the endpoint renews a token before its time, at most once a minute for each consumer and host.
 
 use std::collections::VecDeque;
@@ -17,13 +18,15 @@ use std::time::Duration;
 
 use lru::LruCache;
 use tokio::sync::Notify;
+use tokio::time::sleep;
 use waxseal_keys::{Clock, Timestamp};
 
-use super::fetch::{FetchTokenError, Granted, fetch};
+use super::fetch::{FetchTokenError, Granted, TIMEOUT, fetch};
 use crate::engine::egress::Egress;
 use crate::engine::hold::Hold;
 use crate::host_limits::{HostLimits, Hosts};
 use crate::id::{ConsumerId, EndpointId};
+use crate::known_late::known_late;
 use crate::model::authentication::{ClientAuthentication, OAuth2};
 use crate::model::endpoint::Endpoint;
 use crate::model::secret::Secret;
@@ -38,6 +41,8 @@ pub(super) struct Tokens {
     hosts: Mutex<LruCache<(ConsumerId, String), Arc<Host>>>,
     /// Who was asked for the first time with some settings, for whom.
     first_asked: Mutex<Hosts>,
+    /// How long a question that fails takes at least.
+    failing_after: Duration,
 }
 
 /// One token.
@@ -99,7 +104,12 @@ impl Tokens {
     pub(super) fn new(egress: Arc<Egress>, signing_keys: Arc<SigningKeys>, clock: Arc<dyn Clock>) -> Self {
         let (known, hosts) = (LruCache::new(CLIENTS_KEPT), LruCache::new(CLIENTS_KEPT));
         let first_asked = Mutex::new(Hosts::new(FIRST_ASKED));
-        Self { egress, signing_keys, clock, known: Mutex::new(known), hosts: Mutex::new(hosts), first_asked }
+        let (known, hosts, failing_after) = (Mutex::new(known), Mutex::new(hosts), TIMEOUT);
+        Self { egress, signing_keys, clock, known, hosts, first_asked, failing_after }
+    }
+
+    pub(super) fn failing_after(&mut self, at_least: Duration) {
+        self.failing_after = at_least;
     }
 
     /// The token for an endpoint, fetched if there is none that lasts.
@@ -191,7 +201,8 @@ impl Tokens {
             ClientAuthentication::ClientSecretBasic { .. }
             | ClientAuthentication::ClientSecretPost { .. } => None,
         };
-        let outcome = fetch(&self.egress, &client.settings, signer, now).await;
+        let fetching = fetch(&self.egress, &client.settings, signer, now);
+        let outcome = known_late(sleep(self.failing_after), fetching, Result::is_err).await;
         let outcome_name = if outcome.is_ok() { "granted" } else { "failed" };
         metrics::counter!("waxseal_oauth_tokens_total", "result" => outcome_name).increment(1);
         match outcome {

@@ -10,7 +10,8 @@ use super::fit::{
     subscription_fits, visible_groups_exist,
 };
 use super::item::{Edit, Item, Name};
-use super::{ChangeError, Directory};
+use super::{ChangeError, Directory, KeysGivenBy};
+use crate::carried_out::CarriedOut;
 use crate::id::{ConsumerId, EndpointId, GroupName, TokenId};
 use crate::model::client_ca::ClientCa;
 use crate::model::consumer::{Consumer, DeclaredType, Group, Visibility};
@@ -24,7 +25,7 @@ impl Directory {
     /// # Errors
     /// If there is one with this id, another's endpoint has the id as its audience, or one of its groups does not exist.
     pub async fn create_consumer(&self, consumer: Consumer) -> Result<Arc<Consumer>, ChangeError> {
-        let changing = self.changing.lock().await;
+        let changing = self.turn().await;
         self.read(|state| {
             absent(state.consumers.contains_key(&consumer.id), "consumer", &consumer.id)?;
             id_is_no_audience(state, &consumer.id)?;
@@ -36,7 +37,7 @@ impl Directory {
         }
         self.keys.of_or_create(&consumer.id).await?;
         let consumer = Arc::new(consumer);
-        self.commit(&changing, vec![Edit::Put(Item::Consumer(Arc::clone(&consumer)))]).await?;
+        self.commit(changing, vec![Edit::Put(Item::Consumer(Arc::clone(&consumer)))]).await?;
         Ok(consumer)
     }
 
@@ -49,12 +50,12 @@ impl Directory {
         id: &ConsumerId,
         edit: impl FnOnce(&mut Consumer) -> Result<(), ChangeError> + Send,
     ) -> Result<Arc<Consumer>, ChangeError> {
-        let changing = self.changing.lock().await;
+        let changing = self.turn().await;
         let mut consumer = Consumer::clone(&*self.consumer(id).ok_or_else(|| missing("consumer", id))?);
         edit(&mut consumer)?;
         self.read(|state| groups_exist(state, "groups", &consumer.groups))?;
         let consumer = Arc::new(consumer);
-        self.commit(&changing, vec![Edit::Put(Item::Consumer(Arc::clone(&consumer)))]).await?;
+        self.commit(changing, vec![Edit::Put(Item::Consumer(Arc::clone(&consumer)))]).await?;
         Ok(consumer)
     }
 
@@ -64,7 +65,7 @@ impl Directory {
     /// # Errors
     /// If there is none with this id.
     pub async fn delete_consumer(&self, id: &ConsumerId) -> Result<Vec<EndpointId>, ChangeError> {
-        let changing = self.changing.lock().await;
+        let changing = self.turn().await;
         let (edits, endpoints) = self.read(|state| {
             // A data key without its consumer is what a failure between the two writes below leaves: finish it.
             if !state.consumers.contains_key(id) && self.keys.of(id).is_none() {
@@ -82,8 +83,13 @@ impl Directory {
             edits.push(Edit::Remove(Name::Consumer(id.clone())));
             Ok::<_, ChangeError>((edits, endpoints))
         })?;
-        self.commit(&changing, edits).await?;
-        self.keys.destroy(id).await?;
+        let (committed, keys, id) =
+            (self.committed(changing, vec![edits])?, Arc::clone(&self.keys), id.clone());
+        let erased = CarriedOut::new(async move {
+            let _changing = committed.await?;
+            keys.destroy(&id).await.map_err(ChangeError::from)
+        });
+        erased.await?;
         Ok(endpoints)
     }
 
@@ -92,10 +98,10 @@ impl Directory {
     /// # Errors
     /// If there is one with this name.
     pub async fn create_group(&self, group: Group) -> Result<Arc<Group>, ChangeError> {
-        let changing = self.changing.lock().await;
+        let changing = self.turn().await;
         self.read(|state| absent(state.groups.contains_key(&group.name), "group", &group.name))?;
         let group = Arc::new(group);
-        self.commit(&changing, vec![Edit::Put(Item::Group(Arc::clone(&group)))]).await?;
+        self.commit(changing, vec![Edit::Put(Item::Group(Arc::clone(&group)))]).await?;
         Ok(group)
     }
 
@@ -104,7 +110,7 @@ impl Directory {
     /// # Errors
     /// If there is none with this name, or an event type names it.
     pub async fn delete_group(&self, name: &GroupName) -> Result<(), ChangeError> {
-        let changing = self.changing.lock().await;
+        let changing = self.turn().await;
         let edits = self.read(|state| {
             state.groups.get(name).ok_or_else(|| missing("group", name))?;
             if let Some(user) = state.event_types.values().find(|declared| names(declared, name)) {
@@ -116,7 +122,7 @@ impl Directory {
             edits.push(Edit::Remove(Name::Group(name.clone())));
             Ok(edits)
         })?;
-        self.commit(&changing, edits).await
+        self.commit(changing, edits).await
     }
 
     /// Declares an event type.
@@ -124,13 +130,13 @@ impl Directory {
     /// # Errors
     /// If it is declared, or names a group that does not exist.
     pub async fn create_event_type(&self, declared: DeclaredType) -> Result<Arc<DeclaredType>, ChangeError> {
-        let changing = self.changing.lock().await;
+        let changing = self.turn().await;
         self.read(|state| {
             absent(state.event_types.contains_key(&declared.name), "event type", &declared.name)?;
             visible_groups_exist(state, &declared)
         })?;
         let declared = Arc::new(declared);
-        self.commit(&changing, vec![Edit::Put(Item::EventType(Arc::clone(&declared)))]).await?;
+        self.commit(changing, vec![Edit::Put(Item::EventType(Arc::clone(&declared)))]).await?;
         Ok(declared)
     }
 
@@ -143,13 +149,13 @@ impl Directory {
         name: &EventType,
         edit: impl FnOnce(&mut DeclaredType) -> Result<(), ChangeError> + Send,
     ) -> Result<Arc<DeclaredType>, ChangeError> {
-        let changing = self.changing.lock().await;
+        let changing = self.turn().await;
         let mut declared =
             DeclaredType::clone(&*self.event_type(name).ok_or_else(|| missing("event type", name))?);
         edit(&mut declared)?;
         self.read(|state| visible_groups_exist(state, &declared))?;
         let declared = Arc::new(declared);
-        self.commit(&changing, vec![Edit::Put(Item::EventType(Arc::clone(&declared)))]).await?;
+        self.commit(changing, vec![Edit::Put(Item::EventType(Arc::clone(&declared)))]).await?;
         Ok(declared)
     }
 
@@ -158,7 +164,7 @@ impl Directory {
     /// # Errors
     /// If it is not declared, or an endpoint is subscribed to it by name.
     pub async fn delete_event_type(&self, name: &EventType) -> Result<(), ChangeError> {
-        let changing = self.changing.lock().await;
+        let changing = self.turn().await;
         self.read(|state| {
             state.event_types.get(name).ok_or_else(|| missing("event type", name))?;
             match state.subscribers.get(name).and_then(BTreeSet::first) {
@@ -170,7 +176,7 @@ impl Directory {
                 None => Ok(()),
             }
         })?;
-        self.commit(&changing, vec![Edit::Remove(Name::EventType(name.clone()))]).await
+        self.commit(changing, vec![Edit::Remove(Name::EventType(name.clone()))]).await
     }
 
     /// Creates an endpoint, with its own encryption keys if it has any.
@@ -183,7 +189,7 @@ impl Directory {
         endpoint: Endpoint,
         keys: Option<EncryptionKeySet>,
     ) -> Result<Arc<Endpoint>, ChangeError> {
-        let changing = self.changing.lock().await;
+        let changing = self.turn().await;
         self.read(|state| {
             absent(state.endpoints.contains_key(&endpoint.id), "endpoint", &endpoint.id)?;
             one_more_endpoint_fits(state, &endpoint.consumer)?;
@@ -193,7 +199,7 @@ impl Directory {
         let endpoint = Arc::new(endpoint);
         let mut edits = vec![Edit::Put(Item::Endpoint(Arc::clone(&endpoint)))];
         edits.extend(keys.map(|set| Edit::Put(Item::EncryptionKeys(Arc::new(set)))));
-        self.commit(&changing, edits).await?;
+        self.commit(changing, edits).await?;
         Ok(endpoint)
     }
 
@@ -206,7 +212,7 @@ impl Directory {
         id: EndpointId,
         edit: impl FnOnce(&mut Endpoint) -> Result<(), ChangeError> + Send,
     ) -> Result<Arc<Endpoint>, ChangeError> {
-        let changing = self.changing.lock().await;
+        let changing = self.turn().await;
         let before = self.endpoint(id).ok_or_else(|| missing("endpoint", &id))?;
         let mut endpoint = Endpoint::clone(&before);
         edit(&mut endpoint)?;
@@ -223,7 +229,7 @@ impl Directory {
             edits.push(Edit::Remove(Name::Health(id)));
         }
         edits.extend(self.news_of_resumption(&before, &endpoint));
-        self.commit(&changing, edits).await?;
+        self.commit(changing, edits).await?;
         Ok(endpoint)
     }
 
@@ -232,7 +238,7 @@ impl Directory {
     /// # Errors
     /// If there is none with this id.
     pub async fn delete_endpoint(&self, id: EndpointId) -> Result<(), ChangeError> {
-        let changing = self.changing.lock().await;
+        let changing = self.turn().await;
         let endpoint = self.endpoint(id).ok_or_else(|| missing("endpoint", &id))?;
         let owner = KeyOwner::Endpoint(endpoint.consumer.clone(), id);
         let mut edits = vec![Edit::Remove(Name::Endpoint(id)), Edit::Remove(Name::Health(id))];
@@ -243,7 +249,7 @@ impl Directory {
         if self.key_set(&owner).is_some() {
             edits.push(Edit::Remove(Name::EncryptionKeys(owner)));
         }
-        self.commit(&changing, edits).await
+        self.commit(changing, edits).await
     }
 
     /// Keeps an owner's encryption keys, new or in place of the old ones.
@@ -251,23 +257,24 @@ impl Directory {
     /// # Errors
     /// If the owner does not exist.
     pub async fn put_key_set(&self, set: EncryptionKeySet) -> Result<(), ChangeError> {
-        self.replace_key_set(&set.owner.clone(), |_| set).await
+        self.replace_key_set(&set.owner.clone(), KeysGivenBy::Operator, |_| set).await
     }
 
     /// As [`Self::put_key_set`], for keys of which some may have been known before: `make` sees the set as it is when
-    /// nobody else can change it.
+    /// nobody else can change it. Given by the consumer, others than before end the trust in what they are used for.
     ///
     /// # Errors
     /// If the owner does not exist.
     pub async fn replace_key_set(
         &self,
         owner: &KeyOwner,
+        by: KeysGivenBy,
         make: impl FnOnce(Option<&EncryptionKeySet>) -> EncryptionKeySet + Send,
     ) -> Result<(), ChangeError> {
-        let changing = self.changing.lock().await;
+        let changing = self.turn().await;
         self.owner_exists(owner)?;
         let set = make(self.key_set(owner).as_deref());
-        self.commit(&changing, vec![Edit::Put(Item::EncryptionKeys(Arc::new(set)))]).await
+        self.commit_keys(changing, Edit::Put(Item::EncryptionKeys(Arc::new(set))), by).await
     }
 
     /// Changes an owner's encryption keys.
@@ -279,22 +286,22 @@ impl Directory {
         owner: &KeyOwner,
         edit: impl FnOnce(&mut EncryptionKeySet) -> Result<(), ChangeError> + Send,
     ) -> Result<Arc<EncryptionKeySet>, ChangeError> {
-        let changing = self.changing.lock().await;
+        let changing = self.turn().await;
         let mut set = EncryptionKeySet::clone(&*self.key_set(owner).ok_or_else(|| missing_keys(owner))?);
         edit(&mut set)?;
         let set = Arc::new(set);
-        self.commit(&changing, vec![Edit::Put(Item::EncryptionKeys(Arc::clone(&set)))]).await?;
+        self.commit(changing, vec![Edit::Put(Item::EncryptionKeys(Arc::clone(&set)))]).await?;
         Ok(set)
     }
 
-    /// Forgets an owner's encryption keys. Sealed deliveries that need them wait.
+    /// Forgets an owner's encryption keys. Sealed deliveries that need them wait; an endpoint uses its consumer's then.
     ///
     /// # Errors
     /// If the owner has given none.
-    pub async fn delete_key_set(&self, owner: &KeyOwner) -> Result<(), ChangeError> {
-        let changing = self.changing.lock().await;
+    pub async fn delete_key_set(&self, owner: &KeyOwner, by: KeysGivenBy) -> Result<(), ChangeError> {
+        let changing = self.turn().await;
         self.key_set(owner).ok_or_else(|| missing_keys(owner))?;
-        self.commit(&changing, vec![Edit::Remove(Name::EncryptionKeys(owner.clone()))]).await
+        self.commit_keys(changing, Edit::Remove(Name::EncryptionKeys(owner.clone())), by).await
     }
 
     /// Keeps an API token.
@@ -302,13 +309,13 @@ impl Directory {
     /// # Errors
     /// If it is bound to a consumer that does not exist, or has too many.
     pub async fn create_token(&self, token: ApiToken) -> Result<Arc<ApiToken>, ChangeError> {
-        let changing = self.changing.lock().await;
+        let changing = self.turn().await;
         if let Some(id) = &token.consumer {
             self.consumer(id).ok_or_else(|| invalid("consumer", format!("there is no consumer `{id}`")))?;
             self.read(|state| one_more_token_fits(state, id))?;
         }
         let token = Arc::new(token);
-        self.commit(&changing, vec![Edit::Put(Item::Token(Arc::clone(&token)))]).await?;
+        self.commit(changing, vec![Edit::Put(Item::Token(Arc::clone(&token)))]).await?;
         Ok(token)
     }
 
@@ -317,12 +324,12 @@ impl Directory {
     /// # Errors
     /// If there is none with this id.
     pub async fn delete_token(&self, id: TokenId) -> Result<(), ChangeError> {
-        let changing = self.changing.lock().await;
+        let changing = self.turn().await;
         let known = self.read(|state| state.tokens.values().any(|token| token.id == id));
         if !known {
             return Err(missing("token", &id));
         }
-        self.commit(&changing, vec![Edit::Remove(Name::Token(id))]).await
+        self.commit(changing, vec![Edit::Remove(Name::Token(id))]).await
     }
 
     /// Keeps the authority of client certificates, new or in place of the old one.
@@ -330,9 +337,9 @@ impl Directory {
     /// # Errors
     /// If the store fails.
     pub async fn put_client_ca(&self, authority: ClientCa) -> Result<Arc<ClientCa>, ChangeError> {
-        let changing = self.changing.lock().await;
+        let changing = self.turn().await;
         let authority = Arc::new(authority);
-        self.commit(&changing, vec![Edit::Put(Item::ClientCa(Arc::clone(&authority)))]).await?;
+        self.commit(changing, vec![Edit::Put(Item::ClientCa(Arc::clone(&authority)))]).await?;
         Ok(authority)
     }
 

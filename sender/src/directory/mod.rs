@@ -17,11 +17,12 @@ mod record;
 mod recovery;
 mod state;
 mod telling;
+mod trust;
 mod verification;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tokio::sync::{Mutex, MutexGuard, broadcast};
+use tokio::sync::{Mutex, OwnedMutexGuard, broadcast};
 use waxseal_keys::{Clock, SystemClock};
 
 pub use self::error::ChangeError;
@@ -33,7 +34,9 @@ pub use self::read::To;
 pub use self::recovery::RecoveryStep;
 use self::state::State;
 use self::telling::Telling;
+pub use self::trust::KeysGivenBy;
 use crate::audit::Recorder;
+use crate::carried_out::CarriedOut;
 use crate::data_keys::DataKeys;
 use crate::id::{EndpointId, RecoveryId};
 use crate::model::encryption_keys::KeyOwner;
@@ -44,13 +47,16 @@ use crate::store::{RecordChange, RecordKind, Store};
 pub struct Directory {
     store: Arc<dyn Store>,
     keys: Arc<DataKeys>,
-    state: RwLock<State>,
-    changing: Mutex<()>,
+    state: Arc<RwLock<State>>,
+    changing: Arc<Mutex<()>>,
     clock: Arc<dyn Clock>,
     recorder: Recorder,
     telling: std::sync::Mutex<Telling>,
     events: broadcast::Sender<DirectoryEvent>,
 }
+
+/// The turn of one change.
+type Changing = OwnedMutexGuard<()>;
 
 /// What changed, for those who keep something that depends on it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -108,8 +114,8 @@ impl Directory {
         Ok(Arc::new(Self {
             store,
             keys,
-            state: RwLock::new(state),
-            changing: Mutex::new(()),
+            state: Arc::new(RwLock::new(state)),
+            changing: Arc::default(),
             clock,
             recorder,
             telling: std::sync::Mutex::default(),
@@ -131,13 +137,39 @@ impl Directory {
         &self.recorder
     }
 
-    /// Persists these edits as one transaction, with who made them, then shows them.
-    async fn commit(&self, _changing: &MutexGuard<'_, ()>, edits: Vec<Edit>) -> Result<(), ChangeError> {
-        let mut changes = self.seal(&edits)?;
-        changes.extend(self.record(&edits));
-        self.store.change(changes).await?;
-        self.show(edits);
-        Ok(())
+    /// Waits for the turn to change something.
+    async fn turn(&self) -> Changing {
+        Arc::clone(&self.changing).lock_owned().await
+    }
+
+    /// Persists these edits as one transaction, with who made them, then shows them. Once begun it is carried out, also
+    /// if the caller goes away: what is shown is what is kept.
+    async fn commit(&self, changing: Changing, edits: Vec<Edit>) -> Result<(), ChangeError> {
+        self.commit_each(changing, vec![edits]).await
+    }
+
+    /// As [`Self::commit`], with an entry on record for each of these groups of edits.
+    async fn commit_each(&self, changing: Changing, groups: Vec<Vec<Edit>>) -> Result<(), ChangeError> {
+        CarriedOut::new(self.committed(changing, groups)?).await.map(drop)
+    }
+
+    /// The work of [`Self::commit_each`], which must not be dropped half done. Gives the turn back.
+    fn committed(
+        &self,
+        changing: Changing,
+        groups: Vec<Vec<Edit>>,
+    ) -> Result<impl Future<Output = Result<Changing, ChangeError>> + Send + use<>, ChangeError> {
+        let mut changes = Vec::new();
+        for edits in &groups {
+            changes.extend(self.seal(edits)?);
+            changes.extend(self.record(edits));
+        }
+        let (store, state, events) = (Arc::clone(&self.store), Arc::clone(&self.state), self.events.clone());
+        Ok(async move {
+            store.change(changes).await?;
+            show(&state, &events, groups.into_iter().flatten().collect());
+            Ok(changing)
+        })
     }
 
     fn seal(&self, edits: &[Edit]) -> Result<Vec<RecordChange>, ChangeError> {
@@ -145,19 +177,23 @@ impl Directory {
     }
 
     fn show(&self, edits: Vec<Edit>) {
-        let events: Vec<_> = edits.iter().filter_map(Edit::event).collect();
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        for edit in edits {
-            match edit {
-                Edit::Put(item) => state.put(item),
-                Edit::Remove(name) => state.remove(&name),
-            }
+        show(&self.state, &self.events, edits);
+    }
+}
+
+fn show(state: &RwLock<State>, events: &broadcast::Sender<DirectoryEvent>, edits: Vec<Edit>) {
+    let news: Vec<_> = edits.iter().filter_map(Edit::event).collect();
+    let mut state = state.write().unwrap_or_else(PoisonError::into_inner);
+    for edit in edits {
+        match edit {
+            Edit::Put(item) => state.put(item),
+            Edit::Remove(name) => state.remove(&name),
         }
-        drop(state);
-        for event in events {
-            // An error only says that nobody listens.
-            let _ = self.events.send(event);
-        }
+    }
+    drop(state);
+    for event in news {
+        // An error only says that nobody listens.
+        let _ = events.send(event);
     }
 }
 

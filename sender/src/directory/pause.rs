@@ -3,11 +3,10 @@
 
 use std::sync::Arc;
 
-use tokio::sync::MutexGuard;
 use waxseal_keys::Timestamp;
 
 use super::item::{Edit, Item};
-use super::{ChangeError, Directory};
+use super::{ChangeError, Changing, Directory};
 use crate::model::endpoint::{Endpoint, EndpointStatus, PauseReason};
 use crate::operations::notices;
 use crate::store::RecordChange;
@@ -17,7 +16,7 @@ use crate::store::RecordChange;
 #[must_use = "the pause takes effect when it is adopted"]
 pub struct PauseEdit<'a> {
     directory: &'a Directory,
-    _changing: MutexGuard<'a, ()>,
+    _changing: Changing,
     edits: Vec<Edit>,
     changes: Vec<RecordChange>,
 }
@@ -37,7 +36,7 @@ impl Directory {
         reason: PauseReason,
         now: Timestamp,
     ) -> Result<Option<PauseEdit<'_>>, ChangeError> {
-        let changing = self.changing.lock().await;
+        let changing = self.turn().await;
         let same = |endpoint: &Arc<Endpoint>| {
             (&endpoint.url, endpoint.audience()) == (&asked.url, asked.audience()) && endpoint.is_active()
         };

@@ -3,11 +3,10 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use tokio::sync::MutexGuard;
 use waxseal_keys::Timestamp;
 
 use super::item::{Edit, Item, Name};
-use super::{ChangeError, Directory};
+use super::{ChangeError, Changing, Directory};
 use crate::id::{ConsumerId, EndpointId, RecoveryId};
 use crate::model::recovery::{Recovery, RecoveryState};
 use crate::store::RecordChange;
@@ -18,7 +17,7 @@ use crate::store::RecordChange;
 #[must_use = "the step takes effect when it is adopted"]
 pub struct RecoveryStep<'a> {
     directory: &'a Directory,
-    _changing: MutexGuard<'a, ()>,
+    _changing: Changing,
     edit: Edit,
     changes: Vec<RecordChange>,
 }
@@ -59,7 +58,7 @@ impl Directory {
     /// # Errors
     /// If the endpoint does not exist, or another recovery of it goes on.
     pub async fn create_recovery(&self, recovery: Recovery) -> Result<Arc<Recovery>, ChangeError> {
-        let changing = self.changing.lock().await;
+        let changing = self.turn().await;
         let id = recovery.endpoint;
         self.endpoint(id).ok_or_else(|| ChangeError::NotFound { what: "endpoint", id: id.to_string() })?;
         let others = self.recoveries(None, Some(id), None, usize::MAX);
@@ -74,7 +73,7 @@ impl Directory {
         let recovery = Arc::new(recovery);
         let mut edits: Vec<_> = forgotten.collect();
         edits.push(Edit::Put(Item::Recovery(Arc::clone(&recovery))));
-        self.commit(&changing, edits).await?;
+        self.commit(changing, edits).await?;
         Ok(recovery)
     }
 
@@ -87,7 +86,7 @@ impl Directory {
         id: RecoveryId,
         now: Timestamp,
     ) -> Result<Option<Arc<Recovery>>, ChangeError> {
-        let changing = self.changing.lock().await;
+        let changing = self.turn().await;
         let before = self
             .recovery(id)
             .ok_or_else(|| ChangeError::NotFound { what: "recovery", id: id.to_string() })?;
@@ -101,7 +100,7 @@ impl Directory {
             ..Recovery::clone(&before)
         };
         let ended = Arc::new(ended);
-        self.commit(&changing, vec![Edit::Put(Item::Recovery(Arc::clone(&ended)))]).await?;
+        self.commit(changing, vec![Edit::Put(Item::Recovery(Arc::clone(&ended)))]).await?;
         Ok(Some(ended))
     }
 
@@ -115,7 +114,7 @@ impl Directory {
         before: &Recovery,
         next: Recovery,
     ) -> Result<Option<RecoveryStep<'_>>, ChangeError> {
-        let changing = self.changing.lock().await;
+        let changing = self.turn().await;
         if self.recovery(before.id).is_none_or(|now| *now != *before) {
             return Ok(None);
         }

@@ -36,16 +36,17 @@ impl Directory {
         asked: &Arc<Endpoint>,
         challenge: Challenge,
     ) -> Result<bool, ChangeError> {
-        let changing = self.changing.lock().await;
+        let changing = self.turn().await;
         let Some(endpoint) = self.endpoint(asked.id).filter(|now| Arc::ptr_eq(now, asked)) else {
             return Ok(false);
         };
         if !self.is_current(&endpoint, &challenge) {
             return Ok(false);
         }
-        let verification = Verification::Awaited { challenge: Some(Box::new(challenge)) };
+        let agreed_at = endpoint.verification.agreed_at(&endpoint);
+        let verification = Verification::Awaited { challenge: Some(Box::new(challenge)), agreed_at };
         let endpoint = Endpoint { verification, ..Endpoint::clone(&endpoint) };
-        self.commit(&changing, vec![Edit::Put(Item::Endpoint(Arc::new(endpoint)))]).await?;
+        self.commit(changing, vec![Edit::Put(Item::Endpoint(Arc::new(endpoint)))]).await?;
         Ok(true)
     }
 
@@ -60,9 +61,9 @@ impl Directory {
         state_sha256: &str,
         now: Timestamp,
     ) -> Result<bool, ChangeError> {
-        let changing = self.changing.lock().await;
+        let changing = self.turn().await;
         let Some(endpoint) = self.endpoint(id) else { return Ok(false) };
-        let Verification::Awaited { challenge: Some(challenge) } = &endpoint.verification else {
+        let Verification::Awaited { challenge: Some(challenge), .. } = &endpoint.verification else {
             return Ok(false);
         };
         let same =
@@ -72,7 +73,7 @@ impl Directory {
         }
         let verification = Verification::Proven { at: now, binding: Box::new(challenge.binding.clone()) };
         let endpoint = Endpoint { verification, ..Endpoint::clone(&endpoint) };
-        self.commit(&changing, vec![Edit::Put(Item::Endpoint(Arc::new(endpoint)))]).await?;
+        self.commit(changing, vec![Edit::Put(Item::Endpoint(Arc::new(endpoint)))]).await?;
         Ok(true)
     }
 
@@ -81,7 +82,7 @@ impl Directory {
     /// # Errors
     /// If there is none with this id, or the store fails.
     pub async fn ask_again(&self, id: EndpointId, now: Timestamp) -> Result<Arc<Endpoint>, ChangeError> {
-        let changing = self.changing.lock().await;
+        let changing = self.turn().await;
         let endpoint = self
             .endpoint(id)
             .ok_or_else(|| ChangeError::NotFound { what: "endpoint", id: id.to_string() })?;
@@ -93,9 +94,10 @@ impl Directory {
         if verified || under_way {
             return Ok(endpoint);
         }
-        let verification = Verification::UNASKED;
+        let agreed_at = verification.agreed_at(&endpoint);
+        let verification = Verification::Awaited { challenge: None, agreed_at };
         let endpoint = Arc::new(Endpoint { verification, ..Endpoint::clone(&endpoint) });
-        self.commit(&changing, vec![Edit::Put(Item::Endpoint(Arc::clone(&endpoint)))]).await?;
+        self.commit(changing, vec![Edit::Put(Item::Endpoint(Arc::clone(&endpoint)))]).await?;
         Ok(endpoint)
     }
 

@@ -59,7 +59,10 @@ async fn deliver(shared: &Arc<Shared>, claim: &mut Claim) -> End {
         let started_at = shared.parts.clock.now();
         let Sealed { endpoint, token, signing_kid, encryption_kid, shown } = sealed;
         let access = shown.as_deref().map(Shown::access);
-        let report = shared.parts.egress.post_with(&endpoint.url, token, access).await;
+        let mut report = shared.parts.egress.post_with(&endpoint.url, token, access).await;
+        if let (Ok(answer), Some(shown)) = (&mut report, &shown) {
+            shown.mask(endpoint.authentication.as_deref(), &mut answer.excerpt, answer.body);
+        }
         let now = shared.parts.clock.now();
 
         let LiveDelivery { attempts_made, expires_at, .. } = claim.delivery;

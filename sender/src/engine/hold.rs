@@ -40,6 +40,23 @@ pub enum Hold {
 }
 
 impl Hold {
+    /// The hold as it is told to whoever is bound to the consumer, and so may have named the servers that we ask: not
+    /// whether they refused, answered something else or did not answer at all. Operators are told which.
+    #[must_use]
+    pub fn as_told_to_consumer(self) -> Self {
+        match self {
+            Self::TokenRefused => Self::TokenUnavailable,
+            Self::KeySetUnreachable => Self::NoUsableKey,
+            other => other,
+        }
+    }
+
+    /// As [`Self::as_told_to_consumer`], for a code that may be of something else than a hold.
+    pub(crate) fn code_as_told_to_consumer(code: &'static str) -> &'static str {
+        let told = [Self::TokenRefused, Self::KeySetUnreachable].into_iter().find(|hold| hold.code() == code);
+        told.map_or(code, |hold| hold.as_told_to_consumer().code())
+    }
+
     /// A stable code for the API, logs and metrics.
     pub fn code(self) -> &'static str {
         match self {

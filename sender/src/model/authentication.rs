@@ -115,6 +115,20 @@ impl Authentication {
         *self == Self::default()
     }
 
+    /// Every secret text in it that a server is shown, or that something which it is shown was made of.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        let client_secret = self.oauth2.as_ref().and_then(|oauth2| match &oauth2.client_authentication {
+            ClientAuthentication::ClientSecretBasic { client_secret }
+            | ClientAuthentication::ClientSecretPost { client_secret } => Some(client_secret),
+            ClientAuthentication::PrivateKeyJwt { .. } => None,
+        });
+        let password = self.basic.as_ref().map(|basic| &basic.password);
+        let bearer = self.bearer.as_ref().map(|bearer| &bearer.token);
+        let api_key = self.api_key.as_ref().map(|key| &key.value);
+        let one_each = [client_secret, password, bearer, api_key].into_iter().flatten();
+        one_each.chain(self.headers.values()).map(Secret::reveal)
+    }
+
     /// The forms that fill the `Authorization` field, by the names that the API has for them.
     pub fn authorizations(&self) -> Vec<&'static str> {
         let api_key = self.api_key.as_ref().is_some_and(|key| key.header == AUTHORIZATION.as_str());

@@ -37,6 +37,10 @@ pub enum Verification {
     Awaited {
         /// How far asking has come; `None`: it is to be asked from the beginning.
         challenge: Option<Box<Challenge>>,
+        /// When it last proved itself where it is and as it is protected, with other keys: that somebody there wants
+        /// events is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        agreed_at: Option<Timestamp>,
     },
 }
 
@@ -97,7 +101,7 @@ pub enum Standing {
 
 impl Verification {
     /// It is to be asked from the beginning.
-    pub const UNASKED: Self = Self::Awaited { challenge: None };
+    pub const UNASKED: Self = Self::Awaited { challenge: None, agreed_at: None };
 
     /// How `endpoint`, whose verification this is, stands; `keys` is the set that is used for it.
     pub fn standing(&self, endpoint: &Endpoint, keys: Option<&EncryptionKeySet>, now: Timestamp) -> Standing {
@@ -115,10 +119,22 @@ impl Verification {
     /// The challenge that is under way for `endpoint` as it is.
     pub fn challenge(&self, endpoint: &Endpoint, keys: Option<&EncryptionKeySet>) -> Option<&Challenge> {
         match self {
-            Self::Awaited { challenge } => {
+            Self::Awaited { challenge, .. } => {
                 challenge.as_deref().filter(|challenge| challenge.binding.is_of(endpoint, keys))
             }
             Self::Trusted { .. } | Self::Proven { .. } => None,
+        }
+    }
+
+    /// When `endpoint` last proved itself at its URL and under its protection, whatever its keys were.
+    pub fn agreed_at(&self, endpoint: &Endpoint) -> Option<Timestamp> {
+        match self {
+            Self::Proven { at, binding } => {
+                let same = binding.url == endpoint.url && binding.protection == endpoint.protection;
+                same.then_some(*at)
+            }
+            Self::Awaited { agreed_at, .. } => *agreed_at,
+            Self::Trusted { .. } => None,
         }
     }
 

@@ -19,6 +19,8 @@ use crate::store::FailureCount;
 pub const ENDPOINT_DISABLED: &str = "waxseal.endpoint.disabled";
 /// An endpoint that the engine had paused goes on.
 pub const ENDPOINT_RESUMED: &str = "waxseal.endpoint.resumed";
+/// A consumer's change of its keys has ended the trust in endpoints.
+pub const ENDPOINT_TRUST_ENDED: &str = "waxseal.endpoint.trust_ended";
 /// Deliveries have been held for a while.
 pub const DELIVERIES_HELD: &str = "waxseal.deliveries.held";
 /// Deliveries that were held go on.
@@ -35,9 +37,10 @@ pub const SIGNING_KEY_ROTATED: &str = "waxseal.signing_key.rotated";
 pub const SIGNING_KEY_REVOKED: &str = "waxseal.signing_key.revoked";
 
 /// Every type: what the operator's endpoints can name, and nobody else's.
-pub const TYPES: [&str; 9] = [
+pub const TYPES: [&str; 10] = [
     ENDPOINT_DISABLED,
     ENDPOINT_RESUMED,
+    ENDPOINT_TRUST_ENDED,
     DELIVERIES_HELD,
     DELIVERIES_RELEASED,
     DELIVERIES_ENDED,
@@ -96,6 +99,19 @@ pub fn resumed(endpoint: &Endpoint, reason: PauseReason, since: Timestamp, now: 
         "paused_since": rfc3339(since),
     });
     notice(ENDPOINT_RESUMED, Some(endpoint.consumer.clone()), now, data)
+}
+
+/// These endpoints of one consumer are not trusted any more, because it has changed where their keys come from.
+pub fn trust_ended(consumer: &ConsumerId, endpoints: &[Endpoint], now: Timestamp) -> Notice {
+    let listed = endpoints.iter().take(LISTED).map(|endpoint| endpoint.id);
+    let data = json!({
+        "consumer": consumer,
+        "code": Hold::EndpointUnverified.code(),
+        "because": "encryption_keys",
+        "endpoints": listed.collect::<Vec<_>>(),
+        "total": endpoints.len(),
+    });
+    notice(ENDPOINT_TRUST_ENDED, Some(consumer.clone()), now, data)
 }
 
 /// Deliveries to these endpoints have been held for a while, all for one reason.

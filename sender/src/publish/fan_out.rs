@@ -9,9 +9,9 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use waxseal_keys::Timestamp;
 
-use super::carried_out::CarriedOut;
 use super::expected::{Expectation, Expected};
 use super::{PublishError, PublishedDelivery, Publisher, SealedPayload};
+use crate::carried_out::CarriedOut;
 use crate::engine::Arrival;
 use crate::id::{ConsumerId, EventId};
 use crate::model::delivery::LiveDelivery;

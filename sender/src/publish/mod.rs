@@ -16,7 +16,6 @@
 //! publications that do not wait for each other there is no order to keep.
 
 mod cancel;
-mod carried_out;
 mod expected;
 mod expiry;
 mod fan_out;
@@ -37,6 +36,7 @@ use crate::data_keys::DataKeys;
 use crate::directory::{ChangeError, Directory, To};
 use crate::engine::{Arrival, EngineHandle};
 use crate::id::{Ascending, ConsumerId, DeliveryId, EndpointId, EventId};
+use crate::model::endpoint::Endpoint;
 use crate::model::event::PublishedEvent;
 use crate::store::{Accepted, DeliveryFilter, NewDelivery, Store, StoreError};
 
@@ -213,11 +213,22 @@ impl Publisher {
     /// [`PublishError`]; nothing was kept.
     pub async fn publish(&self, publication: Publication) -> Result<Published, PublishError> {
         let now = self.clock.now();
-        check(&publication, now)?;
-        let expires_at = publication.expiry.map(|expiry| expiry_from(expiry, now)).transpose()?;
-        let endpoints = self.directory.fan_out(&publication.event_type, &publication.to).map_err(refused)?;
         let identified_by = if publication.id.is_some() { "id" } else { "Idempotency-Key" };
         let idempotency = idempotency::idempotency(&publication, &self.data_keys.system(), now);
+        let (expires_at, endpoints) = match self.admit(&publication, now) {
+            Ok(admitted) => admitted,
+            // What would be refused by now may have been accepted when it came for the first time.
+            Err(refusal) => {
+                let Some(key) = idempotency else { return Err(refusal) };
+                return match self.store.accepted_earlier(key, now).await? {
+                    Some(Accepted::Replayed(event)) => self.replayed(event).await,
+                    Some(Accepted::Conflict(event)) => {
+                        Err(PublishError::Conflict { field: identified_by, event })
+                    }
+                    Some(Accepted::New) | None => Err(refusal),
+                };
+            }
+        };
 
         let id = EventId::generate(now);
         let Publication { event_type, data, id: txn, occurred_at, .. } = publication;
@@ -227,11 +238,26 @@ impl Publisher {
         let deliveries = fan_out.deliveries();
         match self.keep(fan_out).await? {
             Accepted::New => Ok(Published { event: id, deliveries, replayed: false }),
-            Accepted::Replayed(event) => {
-                Ok(Published { event, deliveries: self.deliveries_of(event).await?, replayed: true })
-            }
+            Accepted::Replayed(event) => self.replayed(event).await,
             Accepted::Conflict(event) => Err(PublishError::Conflict { field: identified_by, event }),
         }
+    }
+
+    /// What a publication says now, and to whom it goes now.
+    fn admit(
+        &self,
+        publication: &Publication,
+        now: Timestamp,
+    ) -> Result<(Option<Timestamp>, Vec<Arc<Endpoint>>), PublishError> {
+        check(publication, now)?;
+        let expires_at = publication.expiry.map(|expiry| expiry_from(expiry, now)).transpose()?;
+        let endpoints = self.directory.fan_out(&publication.event_type, &publication.to).map_err(refused)?;
+        Ok((expires_at, endpoints))
+    }
+
+    /// The answer to a publication that was accepted before, as this event.
+    async fn replayed(&self, event: EventId) -> Result<Published, PublishError> {
+        Ok(Published { event, deliveries: self.deliveries_of(event).await?, replayed: true })
     }
 
     /// Tells the engine of deliveries that are on disk.

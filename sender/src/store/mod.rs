@@ -65,6 +65,13 @@ pub trait Outbox: Debug + Send + Sync {
     /// Keeps an event and its deliveries, once for each idempotency key. On [`Accepted::New`] all of it is on disk.
     async fn accept(&self, event: NewEvent) -> Result<Accepted, StoreError>;
 
+    /// What became of the same idempotency key before, if it is remembered at `now`. Never [`Accepted::New`].
+    async fn accepted_earlier(
+        &self,
+        key: Idempotency,
+        now: Timestamp,
+    ) -> Result<Option<Accepted>, StoreError>;
+
     /// Every endpoint that has live deliveries, with the time at which its next one is due.
     async fn endpoints_with_work(&self) -> Result<Vec<EndpointWork>, StoreError>;
 

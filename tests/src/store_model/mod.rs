@@ -14,8 +14,8 @@ use waxseal_keys::Timestamp;
 use waxseal_sender::id::{AuditId, ConsumerId, DeliveryId, EndpointId, EventId};
 use waxseal_sender::model::delivery::{Attempt, DeliveryState};
 use waxseal_sender::store::{
-    AuditFilter, AuditPage, AuditRow, Catalog, DataKeyRecord, KeyRecords, NewEvent, Record, RecordChange,
-    RecordKind, RewrappedKeys, RingRecord, StoreError,
+    Accepted, AuditFilter, AuditPage, AuditRow, Catalog, DataKeyRecord, Idempotency, KeyRecords, NewEvent,
+    Record, RecordChange, RecordKind, RewrappedKeys, RingRecord, StoreError,
 };
 
 /// The store.
@@ -65,6 +65,12 @@ impl StoreModel {
 }
 
 impl State {
+    fn earlier(&self, key: &Idempotency, now: Timestamp) -> Option<Accepted> {
+        let old = self.idempotency.get(&key.key).filter(|old| old.expires_at > now)?;
+        let same = old.content == key.content;
+        Some(if same { Accepted::Replayed(old.event) } else { Accepted::Conflict(old.event) })
+    }
+
     fn change(&mut self, changes: Vec<RecordChange>) {
         for change in changes {
             match change {

@@ -8,8 +8,8 @@ use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use waxseal_sender::model::delivery::{Attempt, Delivery, DeliveryState, LiveDelivery};
 use waxseal_sender::store::{
     Accepted, Backlog, DeliveryFilter, DeliveryPage, DuePosition, EndpointWork, EventSummary, Failures,
-    NewDelivery, NewEvent, Order, Outbox, Outcome, RecordChange, Redated, Removed, Settled, Settlement,
-    Slice, StoreError, StoredPayload,
+    Idempotency, NewDelivery, NewEvent, Order, Outbox, Outcome, RecordChange, Redated, Removed, Settled,
+    Settlement, Slice, StoreError, StoredPayload,
 };
 
 use super::failures::Logged;
@@ -20,21 +20,11 @@ impl Outbox for StoreModel {
     async fn accept(&self, event: NewEvent) -> Result<Accepted, StoreError> {
         let mut state = self.state();
         if let Some(new) = &event.idempotency {
-            match state.idempotency.get(&new.key) {
-                Some(old) if old.expires_at > event.accepted_at => {
-                    let same = old.content == new.content;
-                    return Ok(if same {
-                        Accepted::Replayed(old.event)
-                    } else {
-                        Accepted::Conflict(old.event)
-                    });
-                }
-                _ => {
-                    let remembered =
-                        Remembered { content: new.content, event: event.id, expires_at: new.expires_at };
-                    state.idempotency.insert(new.key, remembered);
-                }
+            if let Some(earlier) = state.earlier(new, event.accepted_at) {
+                return Ok(earlier);
             }
+            let remembered = Remembered { content: new.content, event: event.id, expires_at: new.expires_at };
+            state.idempotency.insert(new.key, remembered);
         }
         for delivery in event.deliveries.iter().cloned() {
             state.add(delivery, event.id);
@@ -42,6 +32,14 @@ impl Outbox for StoreModel {
         state.change(event.changes.clone());
         state.events.insert(event.id, event);
         Ok(Accepted::New)
+    }
+
+    async fn accepted_earlier(
+        &self,
+        key: Idempotency,
+        now: Timestamp,
+    ) -> Result<Option<Accepted>, StoreError> {
+        Ok(self.state().earlier(&key, now))
     }
 
     async fn endpoints_with_work(&self) -> Result<Vec<EndpointWork>, StoreError> {

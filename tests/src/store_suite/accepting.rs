@@ -83,6 +83,13 @@ pub async fn a_repetition_is_answered_with_the_first_event(subject: impl Subject
         ..new_event(number, at(i64::from(number)), vec![new_delivery(number, 1, at(0))])
     };
     assert_eq!(store.accept(keyed(1)).await.unwrap(), Accepted::New);
+    let earlier = async |key, content, now| {
+        store.accepted_earlier(idempotency(key, content, at(9_000)), at(now)).await.unwrap()
+    };
+    assert_eq!(earlier(1, 1, 999).await, Some(Accepted::Replayed(event_id(1))));
+    assert_eq!(earlier(1, 2, 999).await, Some(Accepted::Conflict(event_id(1))));
+    assert_eq!(earlier(2, 1, 999).await, None);
+    assert_eq!(earlier(1, 1, 1_000).await, None);
     for number in 2..4 {
         assert_eq!(store.accept(keyed(number)).await.unwrap(), Accepted::Replayed(event_id(1)));
         assert_eq!(store.event(event_id(number)).await.unwrap(), None);

@@ -190,10 +190,11 @@ async fn pins_and_the_floor_of_tls_with_nginx() {
     patch(api, &path, json!({ "server_authentication": null })).await;
     assert_eq!(first_attempt(api).await, "post.tls_unknown_issuer", "not a root of the system");
     let trusted = json!({ "ca_certificates": pki.root() });
-    patch(api, &path, json!({ "url": nginx.url(1), "server_authentication": trusted, "trusted": true }))
-        .await;
+    let mut moved = json!({ "url": nginx.url(1), "protection": "signed", "trusted": true });
+    moved["server_authentication"] = trusted;
+    patch(api, &path, moved).await;
     assert_eq!(first_attempt(api).await, "delivered");
-    patch(api, &path, json!({ "url": nginx.url(2), "trusted": true })).await;
+    patch(api, &path, json!({ "url": nginx.url(2), "protection": "signed", "trusted": true })).await;
     assert_eq!(first_attempt(api).await, "post.tls_version");
 }
 

@@ -119,7 +119,12 @@ async fn a_server_that_only_answers_gets_nothing_and_nobody_learns_what_it_answe
     );
 
     // An operator may say that it is the right one all the same.
-    waxseal(&folder, "", &["endpoint", "update", &ids[0], "--trusted", "true"]);
+    let trust = ["endpoint", "update", &ids[0], "--trusted", "true"];
+    let (status, _, stderr) = run(&folder, "", &trust);
+    let meant = ["--to", &urls[0], "--protection", "signed"];
+    assert!(status == 2 && stderr.contains(&meant.join(" ")), "what would be trusted is shown: {stderr}");
+    let said = waxseal(&folder, "", &[&trust[..], &meant].concat());
+    assert!(said.contains(&urls[0]) && said.contains("signed") && said.contains("trusted"), "{said}");
     let delivered = |page: &Value| page["data"][0]["state"] == "delivered";
     let path = format!("/v1/deliveries?event={event}&endpoint={}", ids[0]);
     sender.api.until(&path, delivered).await;

@@ -36,6 +36,11 @@ impl Access {
         Ok(())
     }
 
+    /// The values of its header fields.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &[u8]> {
+        self.headers.iter().map(|(_, value)| value.as_bytes())
+    }
+
     pub(in crate::engine) fn client(&self) -> Option<&Client> {
         self.client.as_ref()
     }

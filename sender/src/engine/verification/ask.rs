@@ -97,7 +97,8 @@ impl Verifier {
 
     fn take_turn(&self, endpoint: &Endpoint) -> Result<(), Asked> {
         let now = self.shared.parts.clock.now();
-        lock(&self.hosts)
+        let agreed = endpoint.verification.agreed_at(endpoint).is_some();
+        lock(if agreed { &self.agreed } else { &self.hosts })
             .reserve(&endpoint.url, &endpoint.consumer, now)
             .map_err(|at| Asked::Later { at, because: HOST_LIMIT })
     }

@@ -6,8 +6,9 @@
 //!
 //! Relies on the directory for what was asked: a challenge is on disk before it is sent, so a restart goes on where
 //! the last process was and asks no oftener. Guarantees that a few are asked at a time, of one consumer still fewer;
-//! that no host hears more of it than [`HostLimits`] allows, whoever asks; and that what waits for something of ours
-//! costs no attempt.
+//! that no host hears more of it than [`HostLimits`] allows, whoever asks; that an endpoint which has proved itself and
+//! has other keys now, hundreds of them at one host perhaps, does not wait for that and takes nothing of it; and that
+//! what waits for something of ours costs no attempt.
 
 mod agenda;
 mod ask;
@@ -45,6 +46,9 @@ pub struct VerificationPolicy {
     pub lasts: Duration,
     /// What one host hears of it.
     pub hosts: HostLimits,
+    /// So many attempts within an hour for one consumer at endpoints that have proved themselves where they are and have
+    /// other keys now. They are posted to anyway, so this is no part of what their hosts hear from those who have not.
+    pub agreed_an_hour: usize,
     /// How long to wait for what has to change here before it is looked at again; a change that is heard of is looked
     /// at once.
     pub look_again: Duration,
@@ -58,6 +62,7 @@ impl Default for VerificationPolicy {
             pauses: vec![Duration::from_secs(MINUTE), Duration::from_secs(5 * MINUTE)],
             lasts: Duration::from_secs(60 * MINUTE),
             hosts: HostLimits::default(),
+            agreed_an_hour: 3_000, // three attempts at as many endpoints as a consumer can have
             look_again: Duration::from_secs(MINUTE),
         }
     }
@@ -68,6 +73,8 @@ pub(super) struct Verifier {
     shared: Arc<Shared>,
     agenda: Mutex<Agenda>,
     hosts: Mutex<Hosts>,
+    /// The hosts of endpoints whose keys alone are new.
+    agreed: Mutex<Hosts>,
     /// What an endpoint waits for before it can be asked.
     waits: Mutex<HashMap<EndpointId, &'static str>>,
     bell: Notify,
@@ -75,11 +82,14 @@ pub(super) struct Verifier {
 
 impl Verifier {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        let hosts = Hosts::new(shared.parts.policy.verification.hosts.clone());
+        let policy = &shared.parts.policy.verification;
+        let hosts = Hosts::new(policy.hosts.clone());
+        let agreed = Hosts::new(HostLimits::of_consumers(policy.agreed_an_hour));
         Self {
             shared,
             agenda: Mutex::default(),
             hosts: Mutex::new(hosts),
+            agreed: Mutex::new(agreed),
             waits: Mutex::default(),
             bell: Notify::new(),
         }

@@ -89,13 +89,14 @@ fn what_is_shown_of_asking_in_vain_follows_from_when_it_was_asked() {
         ends_at: at(3_600),
     };
     assert!(!challenge.has_missed(at(9)) && challenge.has_missed(at(10)));
-    asked.verification = Verification::Awaited { challenge: Some(Box::new(challenge.clone())) };
+    asked.verification =
+        Verification::Awaited { challenge: Some(Box::new(challenge.clone())), agreed_at: None };
     assert_eq!((standing(&asked, 30), due(&asked, 30)), (Standing::Pending, Some(at(60))));
     assert_eq!((standing(&asked, 3_600), due(&asked, 3_600)), (Standing::Failed, None));
 
     challenge = Challenge { attempts_made: 3, answer_by: at(370), next_at: None, ..challenge };
     assert!(challenge.has_missed(at(361)));
-    asked.verification = Verification::Awaited { challenge: Some(Box::new(challenge)) };
+    asked.verification = Verification::Awaited { challenge: Some(Box::new(challenge)), agreed_at: None };
     assert_eq!((standing(&asked, 361), due(&asked, 361)), (Standing::Pending, None));
     assert_eq!(standing(&asked, 370), Standing::Failed);
 
@@ -133,7 +134,7 @@ fn a_record_keeps_it_and_one_from_before_is_trusted() {
     };
     for verification in [
         Verification::UNASKED,
-        Verification::Awaited { challenge: Some(Box::new(challenge)) },
+        Verification::Awaited { challenge: Some(Box::new(challenge)), agreed_at: None },
         Verification::Proven { at: at(1), binding: Box::new(Binding::of(&endpoint, None)) },
         Verification::Trusted { by: Some(TokenId::generate(at(0))), since: Some(at(2)) },
     ] {

@@ -1,6 +1,6 @@
 //! `accept` and `redeliver`: what comes into the outbox.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use waxseal_keys::Timestamp;
 
 use super::catalog;
@@ -12,7 +12,7 @@ use crate::store::{Accepted, Idempotency, NewDelivery, NewEvent, RecordChange, S
 /// Keeps an event, its wrapped keys and its deliveries, unless its idempotency key says that it is here already.
 pub(super) fn accept(session: &mut Session, event: &NewEvent) -> Result<Accepted, Failure> {
     if let Some(idempotency) = &event.idempotency {
-        if let Some(earlier) = remembered(session, idempotency, event.accepted_at)? {
+        if let Some(earlier) = remembered(session.connection(), idempotency, event.accepted_at)? {
             return Ok(earlier);
         }
         remember(session, idempotency, event)?;
@@ -83,9 +83,13 @@ fn insert_delivery(session: &mut Session, delivery: &NewDelivery, event: EventId
 }
 
 /// What became of the same idempotency key, if it is still remembered.
-fn remembered(session: &Session, new: &Idempotency, now: Timestamp) -> Result<Option<Accepted>, Failure> {
-    let found = session
-        .prepare("SELECT content, event FROM idempotency WHERE key = ?1 AND expires_at > ?2")?
+pub(super) fn remembered(
+    connection: &Connection,
+    new: &Idempotency,
+    now: Timestamp,
+) -> Result<Option<Accepted>, Failure> {
+    let found = connection
+        .prepare_cached("SELECT content, event FROM idempotency WHERE key = ?1 AND expires_at > ?2")?
         .query_row(params![new.key, now.as_millis()], |row| Ok((row.get::<_, [u8; 32]>(0)?, row.get(1)?)))
         .optional()?;
     Ok(found.map(|(content, event)| {

@@ -10,14 +10,22 @@ use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use crate::model::delivery::{Attempt, Delivery, LiveDelivery};
 use crate::store::{
     Accepted, Backlog, DeliveryFilter, DeliveryPage, DuePosition, EndpointWork, EventSummary, Failures,
-    NewDelivery, NewEvent, Outbox, RecordChange, Redated, Removed, Settled, Settlement, Slice, StoreError,
-    StoredPayload,
+    Idempotency, NewDelivery, NewEvent, Outbox, RecordChange, Redated, Removed, Settled, Settlement, Slice,
+    StoreError, StoredPayload,
 };
 
 #[async_trait]
 impl Outbox for SqliteStore {
     async fn accept(&self, event: NewEvent) -> Result<Accepted, StoreError> {
         self.writer.write(move |session| accept::accept(session, &event)).await
+    }
+
+    async fn accepted_earlier(
+        &self,
+        key: Idempotency,
+        now: Timestamp,
+    ) -> Result<Option<Accepted>, StoreError> {
+        self.readers.read(move |connection| accept::remembered(connection, &key, now)).await
     }
 
     async fn endpoints_with_work(&self) -> Result<Vec<EndpointWork>, StoreError> {

@@ -68,3 +68,35 @@ async fn a_redelivery_keeps_the_time_while_it_lies_ahead_and_has_none_afterwards
     let late = world.act(&path).await.expect(202);
     assert_eq!(shown(late).await, Value::Null);
 }
+
+#[tokio::test]
+async fn a_repetition_is_answered_as_the_first_time_whatever_would_be_refused_by_now() {
+    let (world, _) = World::furnished().await;
+    world.post("/v1/event-types", json!({ "name": "order.gone" })).await.expect(201);
+    world.post("/v1/consumers", json!({ "id": "gone" })).await.expect(201);
+    let bodies = [
+        json!({ "type": "order.created", "data": 1, "id": "a", "expires_at": "2026-11-21T20:40:58Z" }),
+        json!({ "type": "order.gone", "data": 1, "id": "b" }),
+        json!({ "type": "order.created", "data": 1, "id": "c", "to": { "consumers": ["acme", "gone"] } }),
+    ];
+    let mut first = Vec::new();
+    for body in &bodies {
+        first.push(world.post("/v1/events", body.clone()).await.expect(202));
+    }
+    world.clock.set(NOW.saturating_add(std::time::Duration::from_secs(61)));
+    world.delete("/v1/event-types/order.gone").await.expect(204);
+    world.delete("/v1/consumers/gone").await.expect(204);
+    for ((body, first), field) in bodies.iter().zip(&first).zip(["expires_at", "type", "to"]) {
+        let again = world.post("/v1/events", body.clone()).await.expect(202);
+        assert_eq!((&again["id"], &again["replayed"]), (&first["id"], &json!(true)));
+        assert_eq!(again["deliveries"], first["deliveries"]);
+        let mut other = body.clone();
+        other["data"] = json!(2);
+        world.post("/v1/events", other.clone()).await.refused(409, "api.idempotency_conflict");
+        other["id"] = json!("new");
+        world.post("/v1/events", other).await.names(&[field]);
+    }
+    // After a day it is not remembered any more.
+    world.clock.set(NOW.saturating_add(std::time::Duration::from_secs(24 * 60 * 60)));
+    world.post("/v1/events", bodies[1].clone()).await.names(&["type"]);
+}

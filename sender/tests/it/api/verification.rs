@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
+use waxseal_sender::engine::hold::Hold;
 use waxseal_sender::id::EndpointId;
 use waxseal_sender::model::token::Scope;
 use waxseal_sender::model::verification::{Binding, Challenge, Verification};
@@ -107,13 +108,6 @@ async fn trust_is_in_one_url_and_one_protection() {
         world.call(Method::PATCH, &path, &bound, Some(same)).await.expect(200);
         assert_eq!(world.verification(&path).await["status"], "trusted");
     }
-    let keys = json!({ "jwks": { "keys": [encryption_jwk()] } });
-    world.call(Method::PUT, &format!("{path}/encryption-keys"), &bound, Some(keys)).await.expect(200);
-    assert_eq!(
-        world.verification(&path).await["status"],
-        "trusted",
-        "the URL is trusted, whoever reads there"
-    );
 
     for (token, change) in [
         (&bound, json!({ "url": "https://acme.example/other" })),
@@ -126,9 +120,10 @@ async fn trust_is_in_one_url_and_one_protection() {
         let unasked =
             json!({ "status": "pending", "code": null, "since": null, "by": null, "expires_at": null });
         assert_eq!(*shown, unasked, "{change}");
-        world.patch(&path, json!({ "trusted": true })).await.expect(200);
+        let meant = json!({ "trusted": true, "url": changed["url"], "protection": changed["protection"] });
+        world.patch(&path, meant).await.expect(200);
     }
-    let moved = json!({ "url": "https://acme.example/trusted-too", "trusted": true });
+    let moved = json!({ "url": "https://acme.example/trusted-too", "protection": "sealed", "trusted": true });
     assert_eq!(world.patch(&path, moved).await.expect(200)["verification"]["status"], "trusted");
     let withdrawn = world.patch(&path, json!({ "trusted": false })).await.expect(200);
     assert_eq!(withdrawn["verification"]["status"], "pending");
@@ -187,7 +182,7 @@ async fn asking_again_begins_anew_unless_it_is_verified_or_just_asked() {
     let id = world.ask(&path, 2).await;
     world.act(&verify).await.expect(202);
     let challenge = |verification| match verification {
-        Verification::Awaited { challenge } => challenge.map(|challenge| challenge.attempts_made),
+        Verification::Awaited { challenge, .. } => challenge.map(|challenge| challenge.attempts_made),
         other => panic!("{other:?}"),
     };
     let stored = || world.directory.endpoint(id).unwrap().verification.clone();
@@ -242,7 +237,9 @@ async fn a_proof_ends_with_the_keys_that_it_was_made_with() {
     assert!(!world.directory.prove(id, "the-hash-of-the-state", world.now(0)).await.unwrap());
     // A question that was made with keys that are gone is not even noted.
     let endpoint = world.directory.endpoint(id).unwrap();
-    let Verification::Awaited { challenge: Some(stale) } = endpoint.verification.clone() else { panic!() };
+    let Verification::Awaited { challenge: Some(stale), .. } = endpoint.verification.clone() else {
+        panic!()
+    };
     assert!(!world.directory.note_challenge(&endpoint, *stale).await.unwrap());
 }
 
@@ -266,6 +263,44 @@ async fn what_waits_for_an_endpoint_that_never_proves_itself_ends() {
             let shown = world.get(&format!("/v1/deliveries/{}", delivery["id"].as_str().unwrap())).await;
             let expected = if delivery["endpoint"] == id { &unverified } else { &trusted };
             assert_eq!(shown.expect(200)["expires_at"], *expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_consumer_is_not_told_how_its_token_server_or_key_source_failed() {
+    let (world, endpoints) = World::furnished().await;
+    let bound = world.token(&[Scope::Manage, Scope::Read], Some("acme")).await;
+    let acme = EndpointId::parse(&endpoints.acme).unwrap();
+    let (path, _) = world.created(body(None)).await;
+    let trusted = format!("/v1/endpoints/{}", endpoints.acme);
+    for (hold, told) in [
+        (Hold::TokenRefused, "hold.token_unavailable"),
+        (Hold::TokenUnavailable, "hold.token_unavailable"),
+        (Hold::TlsSettings, "hold.tls_settings"),
+        (Hold::KeySetUnreachable, "hold.no_usable_key"),
+        (Hold::NoUsableKey, "hold.no_usable_key"),
+        (Hold::KeyNotAdmitted, "hold.key_not_admitted"),
+    ] {
+        *world.engine.holds.lock().unwrap() = vec![(acme, hold)];
+        *world.engine.waits_for.lock().unwrap() = Some(hold.code());
+        for (token, told) in [(&bound, told), (&world.admin, hold.code())] {
+            let shown = world.call(Method::GET, &trusted, token, None).await.expect(200);
+            assert_eq!(shown["hold"], told);
+            let shown = world.call(Method::GET, &path, token, None).await.expect(200);
+            assert_eq!(shown["verification"]["code"], told);
+            let verified = world.call(Method::POST, &format!("{path}/verify"), token, None).await.expect(202);
+            assert_eq!(verified["verification"]["code"], told);
+            let change = Some(json!({ "description": "x" }));
+            let changed = world.call(Method::PATCH, &trusted, token, change).await.expect(200);
+            assert_eq!(changed["hold"], told);
+            let listed =
+                world.call(Method::GET, "/v1/endpoints?consumer=acme", token, None).await.expect(200);
+            for one in listed["data"].as_array().unwrap() {
+                let is_trusted = one["id"] == endpoints.acme.as_str();
+                let code = if is_trusted { &one["hold"] } else { &one["verification"]["code"] };
+                assert_eq!(code, told);
+            }
         }
     }
 }

@@ -44,6 +44,14 @@ fn unavailable<T>() -> Result<T, StoreError> {
 
 #[async_trait]
 impl Outbox for Flaky {
+    async fn accepted_earlier(
+        &self,
+        key: Idempotency,
+        now: Timestamp,
+    ) -> Result<Option<Accepted>, StoreError> {
+        self.store.accepted_earlier(key, now).await
+    }
+
     async fn due(
         &self,
         endpoint: EndpointId,

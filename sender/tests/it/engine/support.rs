@@ -96,7 +96,8 @@ impl Sender {
         let signing_keys = signing_keys.await.unwrap();
         let egress = Arc::new(egress);
         let http = Arc::clone(&egress);
-        let consumer_keys = Arc::new(ConsumerKeys::new(Arc::clone(&directory), http, Arc::clone(&clock)));
+        let consumer_keys = ConsumerKeys::new(Arc::clone(&directory), http, Arc::clone(&clock));
+        let consumer_keys = Arc::new(consumer_keys.failing_after(Duration::ZERO));
         for name in ["order.created", "order.paid"] {
             let (name, now) = (EventType::parse(name).unwrap(), clock.now());
             let visible_to = Visibility::All;
@@ -118,12 +119,9 @@ impl Sender {
         let issuer = Issuer::parse(ISSUER).unwrap();
         let authority =
             Arc::new(ClientAuthority::new(Arc::clone(&directory), issuer.clone(), Arc::clone(&clock)));
-        let credentials = Arc::new(Credentials::new(
-            Arc::clone(&egress),
-            Arc::clone(&signing_keys),
-            authority,
-            Arc::clone(&clock),
-        ));
+        let credentials =
+            Credentials::new(Arc::clone(&egress), Arc::clone(&signing_keys), authority, Arc::clone(&clock));
+        let credentials = Arc::new(credentials.failing_after(Duration::ZERO));
         let parts = EngineParts {
             store,
             directory,

@@ -1,6 +1,7 @@
 //! Endpoints that have to prove that their owners want events, over real HTTP: each answer is given by the test, so that
 //! things can change while it is on its way.
 
+mod rotation;
 mod server;
 
 use std::sync::Arc;
@@ -63,7 +64,7 @@ impl Sender {
 
     fn attempts_asked(&self, id: EndpointId) -> u32 {
         match &self.parts.directory.endpoint(id).unwrap().verification {
-            Verification::Awaited { challenge: Some(challenge) } => challenge.attempts_made,
+            Verification::Awaited { challenge: Some(challenge), .. } => challenge.attempts_made,
             _ => 0,
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::json;
 use waxseal_keys::{EncryptionKeyType, SignatureAlgorithm, generate_decryption_key, generate_signing_key};
+use waxseal_sender::directory::KeysGivenBy;
 use waxseal_sender::engine::hold::Hold;
 use waxseal_sender::model::encryption_keys::{Admission, KeyOwner, KeySource};
 
@@ -237,7 +238,7 @@ async fn a_source_that_is_given_again_is_asked_at_once() {
     world.put_uri(owner.clone(), Admission::Automatic).await;
     assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
 
-    world.directory.delete_key_set(&owner).await.unwrap();
+    world.directory.delete_key_set(&owner, KeysGivenBy::Operator).await.unwrap();
     world.put_uri(owner.clone(), Admission::Automatic).await;
     assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
     assert_eq!(world.web.asked(), 2);

@@ -1,5 +1,6 @@
 //! What endpoints are shown beside the token, on the wire; and tokens of authorization servers, as the clock goes.
 
+mod echo;
 mod waiting;
 mod world;
 

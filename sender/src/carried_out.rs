@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 
 /// A future that, if it is dropped once it has begun and before it has ended, goes on as a task of its own.
-pub(super) struct CarriedOut<F: Future<Output: Send> + Send + 'static> {
+pub(crate) struct CarriedOut<F: Future<Output: Send> + Send + 'static> {
     begun: bool,
     rest: Option<Pin<Box<F>>>,
     runtime: Handle,
@@ -19,7 +19,7 @@ pub(super) struct CarriedOut<F: Future<Output: Send> + Send + 'static> {
 impl<F: Future<Output: Send> + Send + 'static> CarriedOut<F> {
     /// # Panics
     /// Outside of a Tokio runtime.
-    pub(super) fn new(work: F) -> Self {
+    pub(crate) fn new(work: F) -> Self {
         Self { begun: false, rest: Some(Box::pin(work)), runtime: Handle::current() }
     }
 }
