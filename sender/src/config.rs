@@ -4,6 +4,7 @@
 //! Every value is checked when it is read, and the error names the field and what was expected.
 
 mod breaker;
+mod consumer_tokens;
 mod operations;
 mod signing;
 mod verification;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Deserializer};
 use waxseal_envelope::Issuer;
 
 pub use self::breaker::BreakerConfig;
+pub use self::consumer_tokens::ConsumerTokensConfig;
 pub use self::operations::OperationsConfig;
 pub use self::signing::{SigningConfig, parse_signature_algorithm};
 pub use self::verification::VerificationConfig;
@@ -60,6 +62,9 @@ pub struct Config {
     /// How endpoints are asked whether they want events.
     #[serde(default)]
     pub verification: VerificationConfig,
+    /// How much a consumer may ask for with tokens of its own.
+    #[serde(default)]
+    pub consumer_tokens: ConsumerTokensConfig,
     /// Where connections may go.
     #[serde(default)]
     pub egress: EgressConfig,
@@ -179,6 +184,7 @@ impl Config {
             signing: SigningConfig::default(),
             delivery: DeliveryConfig::default(),
             verification: VerificationConfig::default(),
+            consumer_tokens: ConsumerTokensConfig::default(),
             egress: EgressConfig::default(),
             retention: Retention::default(),
             operations: OperationsConfig::default(),
@@ -220,6 +226,7 @@ impl Config {
         self.delivery.breaker.check()?;
         self.retention.check()?;
         self.verification.check()?;
+        self.consumer_tokens.check()?;
         let counts = [
             ("max_connections", self.max_connections),
             ("delivery.max_in_flight", self.delivery.max_in_flight),
@@ -371,6 +378,7 @@ mod tests {
             ("[delivery.breaker]\ndisable_after = \"soon\"", "soon", "expected one such as"),
             ("[verification]\npauses = [\"1s\"]", "verification.pauses", "at least"),
             ("[verification]\nhost_an_hour = 0", "verification.host_an_hour", "1 to 10000"),
+            ("[consumer_tokens]\ntests_an_hour = 0", "consumer_tokens.tests_an_hour", "1 to 1000000"),
             ("[egress]\nallow = [\"10.0.0.0/99\"]", "allow", "invalid"),
             ("[retention]\npayloads = \"long\"", "long", "or \"forever\""),
             ("[retention]\nattempts = \"7d\"", "retention.attempts", "at least retention.payloads"),

@@ -16,6 +16,7 @@ use waxseal_keys::KeyEncryptionKey;
 use waxseal_keys::RingPolicy;
 use waxseal_keys::SignatureAlgorithm;
 
+use crate::api::budget::ByHandLimits;
 use crate::api::{self, ApiParts};
 use crate::config::Config;
 use crate::consumer_keys::ConsumerKeys;
@@ -54,6 +55,8 @@ pub struct Settings {
     pub retention: Retention,
     /// What the operator is told.
     pub operations: OperationsPolicy,
+    /// How much consumers may ask for by hand with tokens of their own.
+    pub by_hand: ByHandLimits,
 }
 
 /// A running sender.
@@ -71,6 +74,7 @@ pub struct Sender {
     clock: Arc<dyn Clock>,
     jwks_max_age: Duration,
     issuer: Issuer,
+    by_hand: ByHandLimits,
     stop: watch::Sender<bool>,
     maintenance: JoinHandle<()>,
     recoveries: JoinHandle<()>,
@@ -141,6 +145,7 @@ impl Settings {
             engine,
             retention: config.retention,
             operations,
+            by_hand: config.consumer_tokens.by_hand(),
         })
     }
 }
@@ -244,6 +249,7 @@ impl Sender {
             clock,
             jwks_max_age,
             issuer: settings.issuer,
+            by_hand: settings.by_hand,
             stop,
             maintenance,
             recoveries,
@@ -268,6 +274,7 @@ impl Sender {
             metrics: Arc::new(metrics),
             jwks_max_age: self.jwks_max_age,
             issuer: self.issuer.clone(),
+            by_hand: self.by_hand,
         })
     }
 

@@ -7,6 +7,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::auth::{Allowed, ToManage, ToRead};
+use super::budget::ByHand;
 use super::problem::Problem;
 use super::request::{MaybeInput, Name, NoQuery, Query};
 use super::{Api, Caller, read, search, show};
@@ -71,6 +72,8 @@ pub(super) async fn redeliver(
     let as_new = fields.optional("as_new", read::flag);
     fields.finish()?;
     let under = if as_new? == Some(true) { Under::NewId } else { Under::SameId };
+    let counted = if under == Under::NewId { ByHand::RedeliveryAsNew } else { ByHand::Redelivery };
+    api.budget().spend(&caller, counted, api.clock.now())?;
     let made = api.publisher.redeliver(&delivery, under).await?;
     Ok((StatusCode::ACCEPTED, Json(show::redelivered(&made))).into_response())
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use waxseal_envelope::{Audience, EventType};
 
 use super::auth::{Allowed, ToManage, ToRead};
+use super::budget::ByHand;
 use super::encryption_keys::{self, NewKeys};
 use super::endpoint_auth::{self, Proofs};
 use super::input::{Fields, Refused, Wrong};
@@ -244,6 +245,7 @@ pub(super) async fn test(
     _: NoInput,
 ) -> Result<Response, Problem> {
     let id = visible(&api, &caller, &id)?.id;
+    api.budget().spend(&caller, ByHand::Test, api.clock.now())?;
     let made = api.publisher.test(id).await?;
     Ok((StatusCode::ACCEPTED, Json(show::redelivered(&made))).into_response())
 }

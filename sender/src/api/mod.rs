@@ -8,6 +8,7 @@
 
 mod audit;
 pub mod auth;
+pub mod budget;
 mod cancel;
 mod certificates;
 mod client_ca;
@@ -50,6 +51,7 @@ use waxseal_jwks::publish::PublishedKeys;
 use waxseal_keys::Clock;
 
 use self::auth::Caller;
+use self::budget::{Budget, ByHandLimits};
 use self::encryption_keys::{OfConsumer, OfEndpoint};
 use self::guard::RequestIds;
 use self::problem::Problem;
@@ -121,6 +123,8 @@ pub struct ApiParts {
     pub jwks_max_age: Duration,
     /// Who signs, as tokens say it.
     pub issuer: Issuer,
+    /// How much consumers may ask for by hand with tokens of their own.
+    pub by_hand: ByHandLimits,
 }
 
 impl fmt::Debug for ApiParts {
@@ -133,7 +137,8 @@ impl fmt::Debug for ApiParts {
 pub fn router(parts: ApiParts) -> Router {
     let published: Arc<dyn PublishedKeys> = Arc::<SigningKeys>::clone(&parts.signing_keys);
     let well_known = waxseal_jwks::publish::router(published, parts.jwks_max_age).with_state(());
-    let api = Api(Arc::new(Shared { parts, request_ids: RequestIds::default() }));
+    let budget = Budget::new(parts.by_hand);
+    let api = Api(Arc::new(Shared { parts, request_ids: RequestIds::default(), budget }));
     // Publishing sees to it by itself that a request which has begun is carried out; see `Publisher`.
     let publishing = Router::new()
         .route("/v1/events", post(events::publish))
@@ -221,11 +226,16 @@ pub(crate) struct Api(Arc<Shared>);
 struct Shared {
     parts: ApiParts,
     request_ids: RequestIds,
+    budget: Budget,
 }
 
 impl Api {
     fn request_ids(&self) -> &RequestIds {
         &self.0.request_ids
+    }
+
+    fn budget(&self) -> &Budget {
+        &self.0.budget
     }
 }
 

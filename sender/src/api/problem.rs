@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -44,6 +45,7 @@ pub(super) struct Problem {
     code: &'static str,
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
+    retry_after: Option<Duration>,
     inside: Option<Inside>,
 }
 
@@ -58,7 +60,7 @@ pub(super) struct Inside {
 
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, detail: detail.into(), errors: Vec::new(), inside: None }
+        Self { status, code, detail: detail.into(), errors: Vec::new(), retry_after: None, inside: None }
     }
 
     /// The request says something that it may not say.
@@ -102,6 +104,11 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "api.unavailable", detail).because(code, source)
     }
 
+    /// Says after which time the same may be asked again, in whole seconds.
+    pub(super) fn retry_after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
+    }
+
     fn because(self, code: &'static str, source: impl Error + Send + Sync + 'static) -> Self {
         Self { inside: Some(Inside { code, source: Arc::new(source) }), ..self }
     }
@@ -143,6 +150,10 @@ impl IntoResponse for Problem {
             }
             _ => {}
         }
+        if let Some(wait) = self.retry_after {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
         if let Some(inside) = self.inside {
             response.extensions_mut().insert(inside);
         }
@@ -183,6 +194,7 @@ impl From<ChangeError> for Problem {
             ChangeError::NotFound { what, .. } => Self::not_found(what),
             ChangeError::Exists { .. } => Self::conflict("api.exists", detail),
             ChangeError::InUse { .. } => Self::conflict("api.in_use", detail),
+            ChangeError::TooManyRunning { .. } => Self::conflict("api.too_many_recoveries", detail),
             ChangeError::Invalid { field, detail } => Self::field(field, detail),
             ChangeError::Key(error) => error.into(),
             ChangeError::Store(error) => error.into(),

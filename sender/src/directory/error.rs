@@ -33,6 +33,14 @@ pub enum ChangeError {
         /// By what.
         by: String,
     },
+    /// So many recoveries go on already that another one has to wait for the end of one of them.
+    #[error("a consumer has at most {most} recoveries that run; these do: {}", running.join(", "))]
+    TooManyRunning {
+        /// How many may run.
+        most: usize,
+        /// Which ones do, each with its endpoint.
+        running: Vec<String>,
+    },
     /// A field does not fit the rest of the configuration.
     #[error("{field}: {detail}")]
     Invalid {
@@ -56,6 +64,7 @@ impl ChangeError {
             Self::NotFound { .. } => "directory.not_found",
             Self::Exists { .. } => "directory.exists",
             Self::InUse { .. } => "directory.in_use",
+            Self::TooManyRunning { .. } => "directory.too_many_running",
             Self::Invalid { .. } => "directory.invalid",
             Self::Key(_) => "directory.data_key",
             Self::Store(error) => error.code(),

@@ -56,7 +56,7 @@ impl Directory {
     /// Begins a recovery, and forgets the oldest of its endpoint that have ended, beyond twenty.
     ///
     /// # Errors
-    /// If the endpoint does not exist, or another recovery of it goes on.
+    /// If the endpoint does not exist, another recovery of it goes on, or `MOST_RUNNING` of its consumer's do.
     pub async fn create_recovery(&self, recovery: Recovery) -> Result<Arc<Recovery>, ChangeError> {
         let changing = self.turn().await;
         let id = recovery.endpoint;
@@ -67,6 +67,13 @@ impl Directory {
                 what: "running recovery of this endpoint,",
                 id: running.id.to_string(),
             });
+        }
+        // Steps are made one after the other: what one consumer runs takes time from everybody's.
+        let of_consumer = self.recoveries(Some(&recovery.consumer), None, None, usize::MAX);
+        let running = of_consumer.iter().filter(|other| other.is_running());
+        let running: Vec<_> = running.map(|other| format!("{} of {}", other.id, other.endpoint)).collect();
+        if running.len() >= MOST_RUNNING {
+            return Err(ChangeError::TooManyRunning { most: MOST_RUNNING, running });
         }
         let too_many = (others.len() + 1).saturating_sub(KEPT);
         let forgotten = others.iter().take(too_many).map(|other| Edit::Remove(Name::Recovery(other.id)));
@@ -138,3 +145,6 @@ impl RecoveryStep<'_> {
 
 /// How many recoveries of an endpoint are remembered.
 const KEPT: usize = 20;
+
+/// How many recoveries of one consumer's endpoints run at once.
+const MOST_RUNNING: usize = 4;

@@ -1,10 +1,13 @@
 //! A token that is bound to a consumer sees and changes that consumer's things alone, whatever its scopes.
 
+use std::time::Duration;
+
 use http::Method;
+use http::header::RETRY_AFTER;
 use serde_json::{Value, json};
 use waxseal_sender::model::token::Scope;
 
-use super::world::{Furniture, World, encryption_jwk};
+use super::world::{Furniture, NOW, World, encryption_jwk};
 
 async fn bound() -> (World, Furniture, String) {
     let (world, endpoints) = World::furnished().await;
@@ -162,6 +165,40 @@ async fn it_publishes_to_its_own_consumer_alone() {
     ] {
         world.call(Method::POST, "/v1/events", &token, Some(event(to))).await.names(&["to"]);
     }
+}
+
+#[tokio::test]
+async fn a_consumer_has_so_many_tests_and_redeliveries_within_an_hour_and_the_operator_as_many_as_it_likes() {
+    let (world, endpoints, token) = bound().await;
+    let published = world.post("/v1/events", event(json!({ "consumer": "acme" }))).await.expect(202);
+    let delivery = text(&published["deliveries"][0]["id"]);
+    let test = (format!("/v1/endpoints/{}/test", endpoints.acme), None, 10, "60");
+    let same = (format!("/v1/deliveries/{delivery}/redeliver"), None, 200, "3");
+    let new = (same.0.clone(), Some(json!({ "as_new": true })), 20, "30");
+    for (path, body, at_once, wait) in [test, same, new] {
+        let again = world.token(&[Scope::Manage], Some("acme")).await;
+        for number in 0..at_once {
+            let token = if number % 2 == 0 { &token } else { &again };
+            world.call(Method::POST, &path, token, body.clone()).await.expect(202);
+        }
+        let before = world.kept().await;
+        let refused = world.call(Method::POST, &path, &again, body.clone()).await;
+        refused.refused(429, "api.by_hand_limit");
+        assert_eq!(refused.headers[RETRY_AFTER], wait, "{path}");
+        assert_eq!(world.kept().await, before, "nothing was made");
+        for _ in 0..=at_once {
+            world.call(Method::POST, &path, &world.admin, body.clone()).await.expect(202);
+        }
+    }
+    let beta = world.token(&[Scope::Manage], Some("beta")).await;
+    world
+        .call(Method::POST, &format!("/v1/endpoints/{}/test", endpoints.beta), &beta, None)
+        .await
+        .expect(202);
+    world.clock.set(NOW.saturating_add(Duration::from_secs(60)));
+    let path = format!("/v1/endpoints/{}/test", endpoints.acme);
+    world.call(Method::POST, &path, &token, None).await.expect(202);
+    world.call(Method::POST, &path, &token, None).await.refused(429, "api.by_hand_limit");
 }
 
 fn event(to: Value) -> Value {

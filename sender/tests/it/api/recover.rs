@@ -78,6 +78,29 @@ async fn an_endpoint_has_one_recovery_at_a_time_and_the_last_are_remembered() {
 }
 
 #[tokio::test]
+async fn a_consumer_has_four_recoveries_at_a_time_whoever_asks() {
+    let (world, Furniture { acme, beta }) = World::furnished().await;
+    let mut running = vec![begun(&world, &acme).await];
+    for _ in 1..4 {
+        running.push(begun(&world, &world.endpoint("acme").await).await);
+    }
+    let fifth = world.endpoint("acme").await;
+    let path = format!("/v1/endpoints/{fifth}/recover");
+    let token = world.token(&[Scope::Manage], Some("acme")).await;
+    let before = world.kept().await;
+    for token in [&token, &world.admin] {
+        let refused = world.call(Method::POST, &path, token, Some(json!({ "since": SINCE }))).await;
+        let refused = refused.refused(409, "api.too_many_recoveries");
+        let detail = refused["detail"].as_str().unwrap();
+        assert!(running.iter().all(|id| detail.contains(id)) && detail.contains(&acme), "{detail}");
+    }
+    assert_eq!(world.kept().await, before);
+    begun(&world, &beta).await;
+    world.act(&format!("/v1/recoveries/{}/cancel", running[2])).await.expect(200);
+    begun(&world, &fifth).await;
+}
+
+#[tokio::test]
 async fn recoveries_go_with_their_endpoint_and_their_consumer() {
     let (world, Furniture { acme, beta }) = World::furnished().await;
     let (one, two) = (begun(&world, &acme).await, begun(&world, &beta).await);

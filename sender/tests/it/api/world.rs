@@ -17,6 +17,7 @@ use waxseal_keys::{
     generate_decryption_key,
 };
 use waxseal_sender::api::auth::{Grant, NewToken};
+use waxseal_sender::api::budget::ByHandLimits;
 use waxseal_sender::api::{ApiParts, Holds, router};
 use waxseal_sender::consumer_keys::ConsumerKeys;
 use waxseal_sender::credentials::authority::ClientAuthority;
@@ -155,6 +156,7 @@ impl World {
             metrics: Arc::new(|| "up 1\n".to_owned()),
             jwks_max_age: Duration::from_secs(300),
             issuer: Issuer::parse("https://hooks.example.com").unwrap(),
+            by_hand: ByHandLimits::default(),
         });
         let admin = NewToken::generate(Grant { scopes: [Scope::Admin].into(), ..Grant::default() }, NOW);
         directory.create_token(admin.record).await.unwrap();
