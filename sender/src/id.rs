@@ -1,7 +1,7 @@
 //! Identifiers, as newtypes that are valid by construction.
 //!
 //! What the sender makes itself is a UUIDv7: it sorts by time, so inserts stay local and pages follow creation
-//! order. On the wire each carries a prefix (`evt_`, `ep_`, `dlv_`, `rcv_`, `tok_`, `aud_`), so that a misplaced id is refused
+//! order. On the wire each carries a prefix (`evt_`, `ep_`, `dlv_`, `rcv_`, `tok_`, `aud_`, `node_`), so that a misplaced id is refused
 //! where it is misplaced. Consumers and groups are named by the operator.
 
 use std::fmt;
@@ -109,6 +109,7 @@ generated_id!(DeliveryId, "dlv_", "One event for one endpoint.");
 generated_id!(RecoveryId, "rcv_", "One recovery of an endpoint: many redeliveries.");
 generated_id!(TokenId, "tok_", "One API token (never the token itself).");
 generated_id!(AuditId, "aud_", "One entry of the audit trail.");
+generated_id!(NodeId, "node_", "One process of a sender, from its start to its end.");
 
 /// Makes delivery ids that ascend, also within a millisecond and when the clock is set back: where an endpoint wants its
 /// deliveries in order, the order is that of their ids.

@@ -180,6 +180,7 @@ impl From<StoreError> for Problem {
                 let status = StatusCode::SERVICE_UNAVAILABLE;
                 Self::new(status, "api.store_read_only", detail).because(error.code(), error)
             }
+            StoreError::Superseded => Self::conflict("api.superseded", error.to_string()),
             StoreError::NewerSchema { .. } | StoreError::Corrupt { .. } => {
                 Self::internal(error.code(), error)
             }

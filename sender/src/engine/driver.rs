@@ -22,7 +22,7 @@ use crate::id::{ConsumerId, EndpointId};
 use crate::model::delivery::LiveDelivery;
 use crate::model::encryption_keys::KeyOwner;
 use crate::model::pace::Order;
-use crate::store::{StoreError, cancel_all};
+use crate::store::{Shards, StoreError, cancel_all};
 
 /// Where changes are heard of.
 #[derive(Debug)]
@@ -152,7 +152,7 @@ async fn arrivals(shared: &Shared, read: Read) -> Result<Vec<Arrival>, StoreErro
 
 /// Searches the store for what nobody announced.
 pub(super) async fn discover(shared: Arc<Shared>) {
-    match shared.parts.store.endpoints_with_work().await {
+    match shared.parts.store.endpoints_with_work(Shards::ALL).await {
         Ok(work) => shared.with(|schedule, now| {
             for one in work {
                 schedule.discovered(one, now);

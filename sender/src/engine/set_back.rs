@@ -17,7 +17,7 @@ use super::schedule::Schedule;
 use super::shared::Shared;
 use crate::clock_watch::{ClockWatch, Moved};
 use crate::id::EndpointId;
-use crate::store::StoreError;
+use crate::store::{Shards, StoreError};
 
 /// Notices that the clock was set back.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ pub(super) async fn mend(shared: Arc<Shared>, what: Mend) {
 
 async fn redate(shared: &Shared) -> Result<u64, StoreError> {
     let mut moved = 0;
-    for work in shared.parts.store.endpoints_with_work().await? {
+    for work in shared.parts.store.endpoints_with_work(Shards::ALL).await? {
         moved += redate_endpoint(shared, work.endpoint).await?;
     }
     Ok(moved)

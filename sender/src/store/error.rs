@@ -36,6 +36,9 @@ pub enum StoreError {
         "the store cannot be written, its file system is read-only; see why (the system's log), make it writable again"
     )]
     ReadOnly,
+    /// Another node has changed what is configured in the meantime.
+    #[error("another node has changed the configuration at the same moment; try again")]
+    Superseded,
     /// The store has been closed.
     #[error("the store is closed")]
     Closed,
@@ -59,6 +62,7 @@ impl StoreError {
             Self::Corrupt { .. } => "store.corrupt",
             Self::Full => "store.full",
             Self::ReadOnly => "store.read_only",
+            Self::Superseded => "store.superseded",
             Self::Closed => "store.closed",
             Self::NotFound { .. } => "store.not_found",
             Self::Unavailable(_) => "store.unavailable",

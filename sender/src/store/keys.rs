@@ -24,6 +24,9 @@ pub trait KeyRecords: Debug + Send + Sync {
     /// Every data key.
     async fn data_keys(&self) -> Result<Vec<DataKeyRecord>, StoreError>;
 
+    /// The data keys of these consumers, as far as they have any.
+    async fn data_keys_of(&self, consumers: Vec<ConsumerId>) -> Result<Vec<DataKeyRecord>, StoreError>;
+
     /// Keeps a consumer's data key; the first one stays. Returns the one that is kept.
     async fn keep_data_key(&self, key: DataKeyRecord) -> Result<DataKeyRecord, StoreError>;
 

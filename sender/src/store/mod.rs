@@ -16,25 +16,33 @@
 
 mod age;
 mod audit;
+mod cluster;
 mod error;
 mod failures;
 mod filter;
 mod keys;
 mod record;
+mod shard;
 pub mod sqlite;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use waxseal_keys::Timestamp;
 
 pub use self::age::{AgePosition, Kept, Removed, Slice};
 pub use self::audit::{AuditFilter, AuditPage, AuditRow};
+pub use self::cluster::{
+    Cluster, Configured, FoundArrival, Hint, LEASE, Node, NodeRole, NodeState, Overview, TEND_EVERY,
+    TRUSTED_FOR, Tenure, ToldCondition, Turn, Version,
+};
 pub use self::error::StoreError;
 pub use self::failures::{FailureCount, Failures, MOST_FAILURES};
 pub use self::filter::{DeliveryFilter, DeliveryPage, Order};
 pub use self::keys::{DataKeyRecord, KeyRecords, RewrappedKeys, RingRecord};
 pub use self::record::{Record, RecordChange, RecordKind};
+pub use self::shard::{Shard, Shards};
 use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use crate::model::delivery::{Attempt, Delivery, DeliveryState, LiveDelivery};
 
@@ -51,6 +59,11 @@ pub trait Catalog: Debug + Send + Sync {
 
     /// Writes all of these changes, or none.
     async fn change(&self, changes: Vec<RecordChange>) -> Result<(), StoreError>;
+
+    /// What several nodes need of the store; nothing, if one process has it to itself.
+    fn cluster(&self) -> Option<Arc<dyn Cluster>> {
+        None
+    }
 
     /// A page of the entries of the audit trail that match. A page costs a bounded effort.
     async fn audit(&self, filter: AuditFilter) -> Result<AuditPage, StoreError>;
@@ -72,8 +85,8 @@ pub trait Outbox: Debug + Send + Sync {
         now: Timestamp,
     ) -> Result<Option<Accepted>, StoreError>;
 
-    /// Every endpoint that has live deliveries, with the time at which its next one is due.
-    async fn endpoints_with_work(&self) -> Result<Vec<EndpointWork>, StoreError>;
+    /// Every endpoint of these shards that has live deliveries, with the time at which its next one is due.
+    async fn endpoints_with_work(&self, shards: Shards) -> Result<Vec<EndpointWork>, StoreError>;
 
     /// Live deliveries of one endpoint in the order `(due_at, id)`, after `after`, due at or before `until`.
     async fn due(
@@ -92,8 +105,13 @@ pub trait Outbox: Debug + Send + Sync {
         limit: u32,
     ) -> Result<Vec<LiveDelivery>, StoreError>;
 
-    /// Live deliveries whose time ran out at or before `now`, those first that ran out first.
-    async fn expired(&self, now: Timestamp, limit: u32) -> Result<Vec<LiveDelivery>, StoreError>;
+    /// Live deliveries of these shards whose time ran out at or before `now`, those first that ran out first.
+    async fn expired(
+        &self,
+        shards: Shards,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<LiveDelivery>, StoreError>;
 
     /// The stored payloads of these events, each with the payload key as wrapped for that consumer. Missing ones are
     /// left out.

@@ -1,6 +1,6 @@
 //! Configuration as a store keeps it: named ciphertext.
 
-use super::AuditRow;
+use super::{AuditRow, Version};
 use crate::id::ConsumerId;
 
 /// What a configuration record is about.
@@ -95,4 +95,9 @@ pub enum RecordChange {
     },
     /// Adds an entry to the audit trail: who did what else is written here.
     Audit(AuditRow),
+    /// Nothing is written unless the configuration is still at this version; otherwise [`StoreError::Superseded`].
+    /// A store that one process has to itself takes it as met.
+    ///
+    /// [`StoreError::Superseded`]: super::StoreError::Superseded
+    OnlyAt(Version),
 }

@@ -83,6 +83,7 @@ impl State {
                 RecordChange::Audit(row) => {
                     self.audit.insert(row.id, row);
                 }
+                RecordChange::OnlyAt(_) => {} // one process has it to itself
             }
         }
     }
@@ -152,6 +153,11 @@ impl KeyRecords for StoreModel {
 
     async fn data_keys(&self) -> Result<Vec<DataKeyRecord>, StoreError> {
         Ok(self.state().data_keys.values().cloned().collect())
+    }
+
+    async fn data_keys_of(&self, consumers: Vec<ConsumerId>) -> Result<Vec<DataKeyRecord>, StoreError> {
+        let state = self.state();
+        Ok(consumers.into_iter().filter_map(|id| state.data_keys.get(&Some(id)).cloned()).collect())
     }
 
     async fn keep_data_key(&self, key: DataKeyRecord) -> Result<DataKeyRecord, StoreError> {

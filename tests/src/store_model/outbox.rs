@@ -9,7 +9,7 @@ use waxseal_sender::model::delivery::{Attempt, Delivery, DeliveryState, LiveDeli
 use waxseal_sender::store::{
     Accepted, Backlog, DeliveryFilter, DeliveryPage, DuePosition, EndpointWork, EventSummary, Failures,
     Idempotency, NewDelivery, NewEvent, Order, Outbox, Outcome, RecordChange, Redated, Removed, Settled,
-    Settlement, Slice, StoreError, StoredPayload,
+    Settlement, Shards, Slice, StoreError, StoredPayload,
 };
 
 use super::failures::Logged;
@@ -42,9 +42,9 @@ impl Outbox for StoreModel {
         Ok(self.state().earlier(&key, now))
     }
 
-    async fn endpoints_with_work(&self) -> Result<Vec<EndpointWork>, StoreError> {
+    async fn endpoints_with_work(&self, shards: Shards) -> Result<Vec<EndpointWork>, StoreError> {
         let mut work: BTreeMap<EndpointId, EndpointWork> = BTreeMap::new();
-        for (_, entry) in self.state().live() {
+        for (_, entry) in self.state().live().filter(|(_, entry)| shards.have(entry.endpoint)) {
             let (endpoint, consumer, next_due) = (entry.endpoint, entry.consumer.clone(), entry.due_at);
             let known = work.entry(endpoint).or_insert(EndpointWork { endpoint, consumer, next_due });
             known.next_due = known.next_due.min(next_due);
@@ -84,9 +84,16 @@ impl Outbox for StoreModel {
         Ok(found)
     }
 
-    async fn expired(&self, now: Timestamp, limit: u32) -> Result<Vec<LiveDelivery>, StoreError> {
+    async fn expired(
+        &self,
+        shards: Shards,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<LiveDelivery>, StoreError> {
         let state = self.state();
-        let over = |entry: &Entry| entry.expires_at.is_some_and(|expires_at| expires_at <= now);
+        let over = |entry: &Entry| {
+            shards.have(entry.endpoint) && entry.expires_at.is_some_and(|expires_at| expires_at <= now)
+        };
         let mut found: Vec<LiveDelivery> =
             state.live().filter(|(_, entry)| over(entry)).map(|(id, entry)| live(*id, entry)).collect();
         found.sort_by_key(|live| live.expires_at);

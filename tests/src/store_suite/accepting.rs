@@ -2,7 +2,7 @@
 
 use waxseal_sender::model::delivery::{Delivery, DeliveryState};
 use waxseal_sender::store::{
-    Accepted, Backlog, EventSummary, NewEvent, Outcome, Record, RecordChange, RecordKind, StoreError,
+    Accepted, Backlog, EventSummary, NewEvent, Outcome, Record, RecordChange, RecordKind, Shards, StoreError,
     StoredPayload,
 };
 
@@ -62,7 +62,7 @@ pub async fn an_event_without_deliveries_is_kept(subject: impl Subject) {
     assert_eq!(store.event(event_id(1)).await.unwrap().unwrap().consumers, [consumer(7)]);
     assert_eq!(store.payloads(vec![(event_id(1), consumer(7))]).await.unwrap().len(), 1);
     assert_eq!(store.deliveries(everything()).await.unwrap().deliveries, []);
-    assert_eq!(store.endpoints_with_work().await.unwrap(), []);
+    assert_eq!(store.endpoints_with_work(Shards::ALL).await.unwrap(), []);
 }
 
 /// Neither a missing event nor a consumer that it was not accepted for disturbs the rest of the page.

@@ -3,7 +3,7 @@
 use waxseal_sender::model::delivery::DeliveryState;
 use waxseal_sender::store::{
     Accepted, DataKeyRecord, NewEvent, Outcome, Record, RecordChange, RecordKind, RewrappedKeys, RingRecord,
-    Store,
+    Shards, Store,
 };
 
 use super::Subject;
@@ -173,7 +173,7 @@ async fn image(store: &dyn Store) -> String {
             store.attempts(delivery_id(1)).await.unwrap(),
             store.attempts(delivery_id(101)).await.unwrap(),
             store.backlog().await.unwrap(),
-            store.endpoints_with_work().await.unwrap(),
+            store.endpoints_with_work(Shards::ALL).await.unwrap(),
             store.ring().await.unwrap(),
             store.data_keys().await.unwrap(),
         )

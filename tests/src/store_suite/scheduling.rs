@@ -1,7 +1,9 @@
 //! Properties of what the engine schedules by: `due`, `endpoints_with_work`, `backlog`.
 
 use waxseal_sender::model::delivery::{DeliveryState, LiveDelivery};
-use waxseal_sender::store::{Backlog, DuePosition, EndpointWork, NewDelivery, NewEvent, Outcome, Redated};
+use waxseal_sender::store::{
+    Backlog, DuePosition, EndpointWork, NewDelivery, NewEvent, Outcome, Redated, Shards,
+};
 
 use super::Subject;
 use super::fixture::{
@@ -92,7 +94,7 @@ pub async fn endpoints_with_work_are_found_with_their_next_due_time(subject: imp
     let again = Outcome::Again { due_at: at(60) };
     store.settle(settlement(live(2, 1, 1, at(40), 0), again, at(41))).await.unwrap();
 
-    let mut work = store.endpoints_with_work().await.unwrap();
+    let mut work = store.endpoints_with_work(Shards::ALL).await.unwrap();
     work.sort_by_key(|work| work.endpoint);
     let expected = |endpoint, next_due| EndpointWork {
         endpoint: endpoint_id(endpoint),
@@ -110,7 +112,7 @@ pub async fn a_long_backlog_is_one_endpoint_with_work(subject: impl Subject) {
         store.accept(new_event(number, at(0), deliveries)).await.unwrap();
     }
     store.accept(new_event(300, at(0), vec![new_delivery(300, 2, at(7))])).await.unwrap();
-    let mut work = store.endpoints_with_work().await.unwrap();
+    let mut work = store.endpoints_with_work(Shards::ALL).await.unwrap();
     work.sort_by_key(|work| work.endpoint);
     assert_eq!(work.iter().map(|work| work.next_due).collect::<Vec<_>>(), [at(0), at(7)]);
 }
@@ -155,13 +157,13 @@ pub async fn what_has_run_out_is_found_and_nothing_else(mut subject: impl Subjec
     let event = NewEvent { expires_at: Some(at(10)), ..new_event(1, at(0), deliveries) };
     store.accept(event).await.unwrap();
     assert_eq!(store.event(event_id(1)).await.unwrap().unwrap().expires_at, Some(at(10)));
-    assert_eq!(store.expired(at(9), 99).await.unwrap(), []);
+    assert_eq!(store.expired(Shards::ALL, at(9), 99).await.unwrap(), []);
     let known = |number, endpoint, expires_at| LiveDelivery {
         expires_at: Some(at(expires_at)),
         ..live(number, 1, endpoint, at(5), 0)
     };
-    assert_eq!(store.expired(at(10), 99).await.unwrap(), [known(3, 2, 10)]);
-    assert_eq!(store.expired(at(20), 2).await.unwrap(), [known(3, 2, 10), known(5, 3, 15)]);
+    assert_eq!(store.expired(Shards::ALL, at(10), 99).await.unwrap(), [known(3, 2, 10)]);
+    assert_eq!(store.expired(Shards::ALL, at(20), 2).await.unwrap(), [known(3, 2, 10), known(5, 3, 15)]);
 
     // An attempt that failed keeps the time; the end of a delivery makes it nobody's.
     let again = Outcome::Again { due_at: at(9_000) };
@@ -172,7 +174,7 @@ pub async fn what_has_run_out_is_found_and_nothing_else(mut subject: impl Subjec
     let store = subject.store();
     let tried = LiveDelivery { due_at: at(9_000), attempts_made: 1, ..known(2, 1, 20) };
     let all = [known(5, 3, 15), tried.clone(), known(1, 1, 30)];
-    assert_eq!(store.expired(at(9_000), 99).await.unwrap(), all);
+    assert_eq!(store.expired(Shards::ALL, at(9_000), 99).await.unwrap(), all);
     assert_eq!(store.due(endpoint_id(1), None, at(9_000), 9).await.unwrap(), [known(1, 1, 30), tried]);
     let (live, ended) = (
         store.delivery(delivery_id(1)).await.unwrap().unwrap(),

@@ -2,7 +2,7 @@
 
 use waxseal_sender::model::delivery::{Delivery, DeliveryState, LiveDelivery};
 use waxseal_sender::store::{
-    FailureCount, Outcome, Record, RecordChange, RecordKind, Settled, Settlement, Store, StoreError,
+    FailureCount, Outcome, Record, RecordChange, RecordKind, Settled, Settlement, Shards, Store, StoreError,
 };
 
 use super::Subject;
@@ -31,7 +31,7 @@ pub async fn a_final_settlement_ends_the_delivery(subject: impl Subject) {
         assert_eq!((shown.due_at, shown.last_attempt_at), (None, Some(at(9))));
         assert_eq!(store.attempts(delivery_id(number)).await.unwrap(), [attempt(1, at(9), None)]);
     }
-    assert_eq!(store.endpoints_with_work().await.unwrap(), []);
+    assert_eq!(store.endpoints_with_work(Shards::ALL).await.unwrap(), []);
     assert_eq!(store.due(endpoint_id(1), None, at(1_000_000), 99).await.unwrap(), []);
 }
 

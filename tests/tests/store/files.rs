@@ -9,7 +9,7 @@ use waxseal_sender::model::delivery::DeliveryState;
 use waxseal_sender::store::sqlite::SqliteStore;
 use waxseal_sender::store::{
     Catalog, DataKeyRecord, Kept, KeyRecords, NewDelivery, NewEvent, Outbox, RewrappedKeys, RingRecord,
-    StoreError,
+    Shards, StoreError,
 };
 use waxseal_tests::store_suite::aging::prune_all;
 use waxseal_tests::store_suite::fixture::{
@@ -157,7 +157,7 @@ async fn a_database_of_the_first_version_is_brought_up_to_date_with_what_it_hold
     store.accept(new_event(2, at(0), vec![expiring])).await.unwrap();
     store.close().await;
     let store = SqliteStore::open(&path).unwrap();
-    assert_eq!(store.expired(at(7), 9).await.unwrap().len(), 1);
+    assert_eq!(store.expired(Shards::ALL, at(7), 9).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use proptest::test_runner::{Config, TestRunner};
 use waxseal_sender::model::delivery::{DeliveryState, LiveDelivery};
 use waxseal_sender::store::{
     AuditFilter, DataKeyRecord, DeliveryFilter, DuePosition, Kept, NewDelivery, NewEvent, Order, Outcome,
-    Record, RecordChange, RecordKind, RewrappedKeys, RingRecord, Settlement, Store,
+    Record, RecordChange, RecordKind, RewrappedKeys, RingRecord, Settlement, Shards, Store,
 };
 use waxseal_tests::store_model::StoreModel;
 use waxseal_tests::store_suite::Subject;
@@ -151,7 +151,7 @@ impl Walker {
             Step::List { filter } => format!("{:?}", store.deliveries(filter).await.unwrap()),
             Step::Expired => {
                 // Those that run out at the same time have no order among each other.
-                let mut expired = store.expired(at(now), 1_000).await.unwrap();
+                let mut expired = store.expired(Shards::ALL, at(now), 1_000).await.unwrap();
                 expired.sort_by_key(|live| (live.expires_at, live.id));
                 format!("{expired:?}")
             }
@@ -214,7 +214,7 @@ impl Walker {
 async fn image(store: &dyn Store, walker: &Walker) -> String {
     let mut records = store.records().await.unwrap();
     records.sort_by(|a, b| (a.kind, &a.id).cmp(&(b.kind, &b.id)));
-    let mut work = store.endpoints_with_work().await.unwrap();
+    let mut work = store.endpoints_with_work(Shards::ALL).await.unwrap();
     work.sort_by_key(|work| work.endpoint);
     let mut keys = store.data_keys().await.unwrap();
     keys.sort_by(|a, b| a.consumer.cmp(&b.consumer));

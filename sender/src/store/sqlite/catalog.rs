@@ -60,6 +60,7 @@ pub(super) fn change(session: &Session, changes: &[RecordChange]) -> Result<(), 
                     .execute(params![kind.name(), id])?;
             }
             RecordChange::Audit(row) => audit::append(session, row)?,
+            RecordChange::OnlyAt(_) => {} // nobody else writes
         }
     }
     Ok(())

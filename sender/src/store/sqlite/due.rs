@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::values::{consumer_id, delivery_id, endpoint_id, event_id, optional_time, time};
 use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use crate::model::delivery::LiveDelivery;
-use crate::store::{DuePosition, EndpointWork, StoredPayload};
+use crate::store::{DuePosition, EndpointWork, Shards, StoredPayload};
 
 /// Every endpoint with live deliveries. The recursion jumps from one endpoint's first row to the next one's, so a
 /// dead endpoint's backlog costs one step however long it is.
@@ -102,21 +102,29 @@ fn live(
 /// Live deliveries whose time ran out, those first that ran out first: a stretch of an index of their own.
 pub(super) fn expired(
     connection: &Connection,
+    shards: Shards,
     now: Timestamp,
     limit: u32,
 ) -> Result<Vec<LiveDelivery>, Failure> {
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut statement = connection.prepare_cached(
         "SELECT l.id, l.event, r.endpoint, r.consumer, l.due_at, l.attempts_made, l.expires_at
              FROM delivery_live l CROSS JOIN routes r ON r.no = l.route
-             WHERE l.expires_at IS NOT NULL AND l.expires_at <= ?1 ORDER BY l.expires_at LIMIT ?2",
+             WHERE l.expires_at IS NOT NULL AND l.expires_at <= ?1 ORDER BY l.expires_at",
     )?;
-    let mut rows = statement.query(params![now.as_millis(), limit])?;
+    let mut rows = statement.query(params![now.as_millis()])?;
     let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
+    while found.len() < most
+        && let Some(row) = rows.next()?
+    {
+        let endpoint = endpoint_id(row, 2)?;
+        if !shards.have(endpoint) {
+            continue;
+        }
         found.push(LiveDelivery {
             id: delivery_id(row, 0)?,
             event: event_id(row, 1)?,
-            endpoint: endpoint_id(row, 2)?,
+            endpoint,
             consumer: consumer_id(row, 3)?,
             due_at: time(row, 4)?,
             attempts_made: row.get(5)?,

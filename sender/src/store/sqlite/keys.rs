@@ -54,6 +54,23 @@ impl KeyRecords for SqliteStore {
             .await
     }
 
+    async fn data_keys_of(&self, consumers: Vec<ConsumerId>) -> Result<Vec<DataKeyRecord>, StoreError> {
+        self.readers
+            .read(move |connection| {
+                let mut statement = connection
+                    .prepare_cached("SELECT consumer, kek_id, wrapped FROM data_keys WHERE consumer = ?1")?;
+                let mut found = Vec::new();
+                for consumer in consumers {
+                    let mut rows = statement.query([consumer.as_str()])?;
+                    if let Some(row) = rows.next()? {
+                        found.push(data_key(row)?);
+                    }
+                }
+                Ok(found)
+            })
+            .await
+    }
+
     async fn keep_data_key(&self, key: DataKeyRecord) -> Result<DataKeyRecord, StoreError> {
         self.writer.write(move |session| keep_data_key(session, &key)).await
     }

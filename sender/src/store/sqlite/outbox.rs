@@ -10,8 +10,8 @@ use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use crate::model::delivery::{Attempt, Delivery, LiveDelivery};
 use crate::store::{
     Accepted, Backlog, DeliveryFilter, DeliveryPage, DuePosition, EndpointWork, EventSummary, Failures,
-    Idempotency, NewDelivery, NewEvent, Outbox, RecordChange, Redated, Removed, Settled, Settlement, Slice,
-    StoreError, StoredPayload,
+    Idempotency, NewDelivery, NewEvent, Outbox, RecordChange, Redated, Removed, Settled, Settlement, Shards,
+    Slice, StoreError, StoredPayload,
 };
 
 #[async_trait]
@@ -28,8 +28,10 @@ impl Outbox for SqliteStore {
         self.readers.read(move |connection| accept::remembered(connection, &key, now)).await
     }
 
-    async fn endpoints_with_work(&self) -> Result<Vec<EndpointWork>, StoreError> {
-        self.readers.read(due::endpoints_with_work).await
+    async fn endpoints_with_work(&self, shards: Shards) -> Result<Vec<EndpointWork>, StoreError> {
+        let mut work = self.readers.read(due::endpoints_with_work).await?;
+        work.retain(|work| shards.have(work.endpoint));
+        Ok(work)
     }
 
     async fn due(
@@ -51,8 +53,13 @@ impl Outbox for SqliteStore {
         self.readers.read(move |connection| due::in_order(connection, endpoint, after, limit)).await
     }
 
-    async fn expired(&self, now: Timestamp, limit: u32) -> Result<Vec<LiveDelivery>, StoreError> {
-        self.readers.read(move |connection| due::expired(connection, now, limit)).await
+    async fn expired(
+        &self,
+        shards: Shards,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<LiveDelivery>, StoreError> {
+        self.readers.read(move |connection| due::expired(connection, shards, now, limit)).await
     }
 
     async fn payloads(&self, wanted: Vec<(EventId, ConsumerId)>) -> Result<Vec<StoredPayload>, StoreError> {

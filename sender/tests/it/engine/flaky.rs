@@ -93,16 +93,21 @@ impl Outbox for Flaky {
         self.store.settle(settlement).await
     }
 
-    async fn expired(&self, now: Timestamp, limit: u32) -> Result<Vec<LiveDelivery>, StoreError> {
-        self.store.expired(now, limit).await
+    async fn expired(
+        &self,
+        shards: Shards,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<LiveDelivery>, StoreError> {
+        self.store.expired(shards, now, limit).await
     }
 
     async fn accept(&self, event: NewEvent) -> Result<Accepted, StoreError> {
         self.store.accept(event).await
     }
 
-    async fn endpoints_with_work(&self) -> Result<Vec<EndpointWork>, StoreError> {
-        self.store.endpoints_with_work().await
+    async fn endpoints_with_work(&self, shards: Shards) -> Result<Vec<EndpointWork>, StoreError> {
+        self.store.endpoints_with_work(shards).await
     }
 
     async fn redeliver(
@@ -188,6 +193,10 @@ impl KeyRecords for Flaky {
         changes: Vec<RecordChange>,
     ) -> Result<bool, StoreError> {
         self.store.save_ring(expected, sealed, changes).await
+    }
+
+    async fn data_keys_of(&self, consumers: Vec<ConsumerId>) -> Result<Vec<DataKeyRecord>, StoreError> {
+        self.store.data_keys_of(consumers).await
     }
 
     async fn data_keys(&self) -> Result<Vec<DataKeyRecord>, StoreError> {

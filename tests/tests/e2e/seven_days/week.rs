@@ -17,6 +17,7 @@ use waxseal_sender::id::{ConsumerId, EndpointId};
 use waxseal_sender::model::consumer::{DeclaredType, Visibility};
 use waxseal_sender::model::pace::Order;
 use waxseal_sender::publish::{Expiry, Publication};
+use waxseal_sender::store::Shards;
 
 use super::house::{House, Running};
 use super::judge::Window;
@@ -190,9 +191,9 @@ impl Week {
                 let held: BTreeMap<_, _> = sender.engine.holds().into_iter().collect();
                 let unsigned = held.values().any(|hold| *hold == Hold::NoSigningKey);
                 let mut busy = unsigned && sender.signing_keys.active().is_some();
-                busy |= !sender.store.expired(now, 1).await.unwrap().is_empty();
+                busy |= !sender.store.expired(Shards::ALL, now, 1).await.unwrap().is_empty();
                 next = None;
-                for work in sender.store.endpoints_with_work().await.unwrap() {
+                for work in sender.store.endpoints_with_work(Shards::ALL).await.unwrap() {
                     let role = self.endpoints.iter().position(|id| *id == work.endpoint).unwrap();
                     let mut due = work.next_due;
                     if self.roles[role].order == Order::Fifo {

@@ -8,6 +8,7 @@ use waxseal_sender::model::consumer::Consumer;
 use waxseal_sender::model::encryption_keys::{EncryptionKeySet, KeyOwner, KeySource, KnownKey};
 use waxseal_sender::model::endpoint::{Endpoint, EndpointStatus, PauseReason, Protection, Subscription};
 use waxseal_sender::model::pace::Pace;
+use waxseal_sender::store::Shards;
 
 use super::super::PATIENCE;
 use super::Week;
@@ -93,7 +94,13 @@ impl Week {
         // The engine cancels what waits for it; until then some of that is live.
         let store = &self.sender().store;
         let cancelled = async {
-            while store.endpoints_with_work().await.unwrap().iter().any(|work| work.endpoint == endpoint.id) {
+            while store
+                .endpoints_with_work(Shards::ALL)
+                .await
+                .unwrap()
+                .iter()
+                .any(|work| work.endpoint == endpoint.id)
+            {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
