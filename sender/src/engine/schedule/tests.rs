@@ -85,6 +85,12 @@ proptest! {
             world.drain(20);
         }
         prop_assert!(world.live().is_empty(), "live and never found");
+        // One that failed last and lost what was live to somebody else is remembered, until it is seen to work.
+        for endpoint in (0..ENDPOINTS).filter(|endpoint| world.kept.contains_key(&endpoint_id(*endpoint))).collect::<Vec<_>>() {
+            let delivery = world.publish(endpoint, 0);
+            world.announce(delivery);
+        }
+        world.drain(20);
         world.now = world.now.saturating_add(Duration::from_secs(60));
         prop_assert!(world.schedule.next(world.now).is_none());
         prop_assert_eq!(world.schedule.lanes(), 0);
