@@ -4,6 +4,9 @@
 //! the administrator means. Each delivery in flight, each idle connection to a receiver and each client of the API
 //! needs a descriptor.
 
+use std::io;
+
+use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// Raises the limit as far as it goes without privileges; returns what holds now, `None` if there is none.
@@ -29,6 +32,12 @@ pub fn connections_within(limit: Option<u64>, wanted: usize) -> usize {
         );
     }
     wanted.min(half)
+}
+
+/// Whether this error says that there are none left for this process or the whole system.
+pub fn are_out(error: &io::Error) -> bool {
+    let ours = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS];
+    Errno::from_io_error(error).is_some_and(|errno| ours.contains(&errno))
 }
 
 #[cfg(test)]

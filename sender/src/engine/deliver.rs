@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 
 use super::claim::{Claim, End};
 use super::driver::cancel;
+use super::post::PostError;
 use super::seal::{Sealed, Unsealed, seal};
 use super::settle::{Record, settle, settle_without_post};
 use super::shared::Shared;
@@ -37,7 +38,16 @@ pub(super) async fn work(shared: Arc<Shared>, claim: Claim) {
 async fn after_panic(claim: &Claim) -> End {
     tracing::error!(delivery = %claim.delivery.id, endpoint = %claim.delivery.endpoint, "a delivery failed inside");
     metrics::counter!("waxseal_engine_panics_total", "what" => "delivery").increment(1);
-    tokio::time::sleep(AFTER_PANIC).await;
+    tokio::time::sleep(AFTER_FAULT).await;
+    End::Left
+}
+
+/// Nothing was posted, and that says nothing of the endpoint: no attempt is counted. The slot is given back a moment later.
+async fn not_posted(claim: &Claim) -> End {
+    let LiveDelivery { id, endpoint, .. } = &claim.delivery;
+    tracing::warn!(delivery = %id, %endpoint, "no more connections can be opened; raise the limit on open files");
+    metrics::counter!("waxseal_out_of_descriptors_total").increment(1);
+    tokio::time::sleep(AFTER_FAULT).await;
     End::Left
 }
 
@@ -62,6 +72,9 @@ async fn deliver(shared: &Arc<Shared>, claim: &mut Claim) -> End {
         let mut report = shared.parts.egress.post_with(&endpoint.url, token, access).await;
         if let (Ok(answer), Some(shown)) = (&mut report, &shown) {
             shown.mask(endpoint.authentication.as_deref(), &mut answer.excerpt, answer.body);
+        }
+        if let Err(PostError::OutOfDescriptors) = report {
+            return not_posted(claim).await;
         }
         let now = shared.parts.clock.now();
 
@@ -142,4 +155,5 @@ async fn give_up(shared: &Arc<Shared>, claim: &Claim, unsealed: Unsealed) -> End
     }
 }
 
-const AFTER_PANIC: Duration = Duration::from_secs(1);
+/// Before what failed by no fault of its endpoint is claimed again.
+const AFTER_FAULT: Duration = Duration::from_secs(1);

@@ -19,6 +19,7 @@ use waxseal_keys::{Timestamp, strict_json};
 use super::egress::guard::UrlRefused;
 use super::egress::lookup::LookupFailed;
 use super::egress::{Access, Egress, session};
+use crate::descriptors;
 
 /// What a receiver answered.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -68,6 +69,9 @@ pub enum PostError {
     /// Too many other names wait for name servers that do not answer.
     #[error("the host's name was not looked up: too many others are being resolved")]
     ResolverBusy,
+    /// This process may not open another connection. That says nothing of the host.
+    #[error("no more files can be opened by this process")]
+    OutOfDescriptors,
     /// No connection.
     #[error("the host cannot be connected to")]
     Connect(#[source] BoxError),
@@ -170,6 +174,7 @@ impl PostError {
             Self::Refused(_) => "post.url",
             Self::Resolve(_) => "post.resolve",
             Self::ResolverBusy => "post.resolver_busy",
+            Self::OutOfDescriptors => "post.out_of_descriptors",
             Self::Connect(_) => "post.connect",
             Self::Tls(error) => session::code(error),
             Self::Timeout => "post.timeout",
@@ -187,6 +192,10 @@ impl From<reqwest::Error> for PostError {
         if let Some(LookupFailed::Busy) = cause(&error) {
             return Self::ResolverBusy;
         }
+        // I/O errors come wrapped in others.
+        if causes(&error).filter_map(|cause| cause.downcast_ref()).any(descriptors::are_out) {
+            return Self::OutOfDescriptors;
+        }
         if let Some(tls) = cause::<rustls::Error>(&error) {
             return Self::Tls(tls.clone());
         }
@@ -202,18 +211,20 @@ impl From<reqwest::Error> for PostError {
 }
 
 fn cause<'a, E: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a E> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        next = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
+/// The error itself and everything that it was made of.
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| {
+        match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
             // `source()` of an I/O error skips the error that it was made of.
             Some(inner) => Some(inner),
             None => error.source(),
-        };
-    }
-    None
+        }
+    })
 }
 
 /// Keeps the beginning of a body and reads on to its end, if that is near.

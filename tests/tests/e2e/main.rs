@@ -5,6 +5,7 @@ mod backup;
 mod crash;
 mod damage;
 mod delivery;
+mod descriptors;
 mod disk;
 mod isolation;
 mod keys;
