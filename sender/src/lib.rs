@@ -43,6 +43,7 @@ pub mod config;
 pub mod consumer_keys;
 pub mod credentials;
 pub mod data_keys;
+pub mod database;
 pub mod descriptors;
 pub mod directory;
 pub mod engine;
