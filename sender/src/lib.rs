@@ -57,6 +57,7 @@ pub mod operations;
 pub mod publish;
 mod quota;
 pub mod recover;
+pub mod relay;
 pub mod rewrap;
 pub mod sender;
 pub mod signing_keys;
