@@ -3,7 +3,7 @@
 //!
 //! Relies on the Debian package `postgresql-15`, or any newer one; a test that cannot run fails and says so. Guarantees
 //! that a server writes to disk what it acknowledges unless a test asks for less, and that neither a server nor its
-//! folder outlives the test process, however that ends (see [`guard`]).
+//! folder outlives the test process, however that ends.
 
 mod guard;
 mod install;
