@@ -43,11 +43,31 @@ setup_toolchain() {
         say "nginx is needed: endpoints that ask for client certificates are tested with it."
         missing+=(nginx-light)
     fi
+    if ! postgresql_is_recent; then
+        say "PostgreSQL 15 or newer is needed: the tests start servers of their own, and leave yours alone."
+        missing+=("$(postgresql_package)")
+    fi
     if [ ${#missing[@]} -gt 0 ]; then
         install_debian "${missing[@]}"
     fi
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' ||
         stop "Python 3.9 or newer is needed; $(python3 --version) was found."
+}
+
+# Where tests/src/postgres/install.rs looks.
+postgresql_is_recent() {
+    local programs version
+    for programs in /usr/lib/postgresql/*/bin; do
+        version=$(basename "$(dirname "$programs")")
+        if [ -x "$programs/postgres" ] && [ "$version" -ge 15 ] 2>/dev/null; then return; fi
+    done
+    version=$(pg_config --version 2>/dev/null | sed 's/[^0-9]*\([0-9]*\).*/\1/') || version=
+    [ -n "$version" ] && [ "$version" -ge 15 ] && [ -x "$(pg_config --bindir)/postgres" ]
+}
+
+# Version 15 where the distribution has it, otherwise the one that it has.
+postgresql_package() {
+    if apt-cache show postgresql-15 >/dev/null 2>&1; then echo postgresql-15; else echo postgresql; fi
 }
 
 install_debian() {
@@ -60,9 +80,21 @@ install_debian() {
         as=(sudo -n)
     fi
     say "Installing Debian packages: $*"
+    keep_postgresql_from_starting "$*" "${as[@]}"
     "${as[@]}" apt-get update -qq </dev/null
     # shellcheck disable=SC2086 # the line is a list of plain words
     "${as[@]}" env DEBIAN_FRONTEND=noninteractive $line -qq </dev/null
+}
+
+# Debian makes and starts a server of its own with that package, unless it is told not to. Who has been asked before, or has
+# an opinion of their own, keeps it; and where this has no effect, a server more does no harm to the tests.
+keep_postgresql_from_starting() {
+    local packages=$1 wanted=/etc/postgresql-common/createcluster.conf
+    shift
+    case $packages in *postgresql*) ;; *) return 0 ;; esac
+    if [ -e "$wanted" ]; then return 0; fi
+    "$@" mkdir -p "$(dirname "$wanted")"
+    printf '%s\n' "create_main_cluster = false" | "$@" tee "$wanted" >/dev/null
 }
 
 # Makes both environments unless the same lock files made them before.

@@ -7,6 +7,7 @@ pub mod isolation;
 pub mod leak;
 pub mod nginx;
 pub mod pki;
+pub mod postgres;
 pub mod process;
 pub mod raw;
 pub mod sender;

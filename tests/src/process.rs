@@ -12,7 +12,8 @@ use std::time::Duration;
 pub struct Process {
     name: &'static str,
     child: Child,
-    lines: Receiver<String>,
+    /// Behind a lock so that the whole of it can be shared by all tests of a process.
+    lines: Mutex<Receiver<String>>,
     log: Arc<Mutex<Vec<String>>>,
     readers: Vec<JoinHandle<()>>,
 }
@@ -40,13 +41,14 @@ impl Process {
                 kept.lock().unwrap().push(line);
             }
         });
-        Self { name, child, lines, log, readers: vec![heard, kept_log] }
+        Self { name, child, lines: Mutex::new(lines), log, readers: vec![heard, kept_log] }
     }
 
     /// Waits for a line of standard output that starts with `prefix`; returns the rest of it.
     pub fn line_after(&self, prefix: &str) -> String {
+        let lines = self.lines.lock().unwrap();
         loop {
-            let line = self.lines.recv_timeout(Duration::from_secs(20));
+            let line = lines.recv_timeout(Duration::from_secs(20));
             let line =
                 line.unwrap_or_else(|_| panic!("{} never said `{prefix}`:\n{}", self.name, self.log()));
             if let Some(rest) = line.strip_prefix(prefix) {
@@ -81,7 +83,7 @@ impl Process {
         for reader in self.readers.drain(..) {
             let _ = reader.join();
         }
-        let said: Vec<_> = self.lines.try_iter().collect();
+        let said: Vec<_> = self.lines.get_mut().unwrap().try_iter().collect();
         format!("{}\n{}", said.join("\n"), self.log())
     }
 

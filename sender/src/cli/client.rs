@@ -13,6 +13,7 @@ use url::{Host, Url};
 
 use super::error::CliError;
 use super::output::Output;
+use crate::relay::Events;
 
 /// Which sender to speak to, and how to show what it says.
 #[derive(Args, Clone)]
@@ -74,6 +75,20 @@ impl Remote {
     /// # Errors
     /// If there is no token, or the certificate file is not one.
     pub fn connect(&self) -> Result<Api, CliError> {
+        let (client, token) = self.client()?;
+        Ok(Api { client, base: self.url.clone(), token })
+    }
+
+    /// Prepares to post what a relay carries.
+    ///
+    /// # Errors
+    /// As [`Remote::connect`].
+    pub fn events(&self) -> Result<Events, CliError> {
+        let (client, token) = self.client()?;
+        Ok(Events::new(client, &self.url, &token))
+    }
+
+    fn client(&self) -> Result<(Client, String), CliError> {
         let Some(token) = self.token.clone().filter(|token| !token.is_empty()) else {
             return Err(CliError::usage(
                 "no API token: set WAXSEAL_TOKEN or give --token (`waxseal init` prints one)",
@@ -91,7 +106,7 @@ impl Remote {
         }
         let client = builder.build().map_err(|error| CliError::failed("cannot prepare HTTP", error))?;
         self.check_url()?;
-        Ok(Api { client, base: self.url.clone(), token })
+        Ok((client, token))
     }
 
     /// The token is in every request: it goes over TLS, or stays on this machine.

@@ -2,7 +2,8 @@
 //!
 //! `init`, `serve`, `config`, `backup`, `restore` and `keys rewrap` work on this machine's files; `open`, `listen` and
 //! `keys generate` need no sender; everything else speaks
-//! HTTP to a running one, with `WAXSEAL_URL` and `WAXSEAL_TOKEN`, and never touches its database.
+//! HTTP to a running one, with `WAXSEAL_URL` and `WAXSEAL_TOKEN`, and never touches its database. `relay` reads another
+//! service's.
 
 pub mod audit;
 pub mod backup;
@@ -23,11 +24,13 @@ pub mod kek;
 pub mod keys;
 pub mod listen;
 pub mod open;
+pub mod outbox;
 pub mod output;
 pub mod pace;
 pub mod page;
 pub mod publish;
 pub mod recover;
+pub mod relay;
 pub mod restore;
 pub mod retry;
 pub mod rewrap;
@@ -53,8 +56,10 @@ use self::init::InitArgs;
 use self::keys::KeysCommand;
 use self::listen::ListenArgs;
 use self::open::OpenArgs;
+use self::outbox::OutboxCommand;
 use self::publish::PublishArgs;
 use self::recover::RecoveryCommand;
+use self::relay::RelayArgs;
 use self::restore::RestoreArgs;
 use self::serve::ServeArgs;
 
@@ -159,6 +164,18 @@ enum Command {
     Open(OpenArgs),
     /// Receive events here: print them, and hand them on to a local program
     Listen(ListenArgs),
+    /// The transactional outbox: what to install in your own database
+    Outbox {
+        #[command(subcommand)]
+        command: OutboxCommand,
+    },
+    /// Carry what was committed in an outbox to the sender
+    Relay {
+        #[command(flatten)]
+        args: RelayArgs,
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// The configuration of this machine's sender
     Config {
         #[command(subcommand)]
@@ -192,6 +209,8 @@ impl Cli {
             Command::Audit { args, remote } => args.run(&remote).await,
             Command::Open(args) => args.run().await,
             Command::Listen(args) => args.run().await,
+            Command::Outbox { command } => command.run(),
+            Command::Relay { args, remote } => args.run(&remote).await,
             Command::Config { command } => command.run().await,
             Command::Completions(args) => args.run(),
         }

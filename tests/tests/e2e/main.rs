@@ -12,6 +12,7 @@ mod keys;
 mod listen;
 mod matrix;
 mod operations;
+mod outbox;
 mod own_keys;
 mod program;
 mod replay;
