@@ -10,6 +10,7 @@ pub mod pki;
 pub mod process;
 pub mod raw;
 pub mod sender;
+pub mod simulation;
 pub mod sink;
 pub mod small_disk;
 pub mod store_model;
