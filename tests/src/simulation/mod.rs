@@ -8,10 +8,11 @@
 //! | [`world`] | latency, take-over, duplicates, batches | a simulation, event by event |
 //! | [`capacity`] | nodes, cores, bytes, rows, connections at a rate, and the first limit | computed |
 //!
-//! **Real:** the shards (`waxseal_sender::store::Shard`), the lease's three durations, the fair share, the retry schedule
-//! and the limits of deliveries in flight, all taken from the sender. **Simulated:** nodes with a number of cores, a
-//! database with cores and a disk that flushes, endpoints with a round-trip time. **Left out:** the breaker, expiry, rates,
-//! strict order, holds, turns between consumers, and everything that a network does but take its time.
+//! **The sender's own:** the shards (`waxseal_sender::store::Shard`), the lease's three durations, the schedule of retries
+//! and the limits of deliveries in flight. **Written anew by the same rules:** fair shares, take-over, giving back, lanes,
+//! group commit, fenced settlements. **Simulated:** nodes with a number of cores, a database with cores and a disk that
+//! flushes, endpoints with a round-trip time. **Left out:** the breaker, expiry, rates, strict order, holds, turns between
+//! consumers, and everything that a network does but take its time.
 //!
 //! It reads no clock and takes every random number from one seed, so the same arguments give the same figures everywhere.
 
