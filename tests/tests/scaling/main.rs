@@ -5,3 +5,4 @@
 mod figures;
 mod flow;
 mod leases;
+mod program;
