@@ -14,7 +14,7 @@
 //! flushes, endpoints with a round-trip time. **Left out:** the breaker, expiry, rates, strict order, holds, turns between
 //! consumers, and everything that a network does but take its time.
 //!
-//! It reads no clock and takes every random number from one seed, so the same arguments give the same figures everywhere.
+//! It reads no clock and takes every random number from one seed, so the same arguments give the same figures again.
 
 pub mod balance;
 pub mod capacity;

@@ -25,6 +25,8 @@ pub struct Outcome {
     pub trespasses: usize,
     /// Settlements that found that somebody else had settled.
     pub superseded: usize,
+    /// Attempts that went on record under a number that was there already: the fence is to leave none.
+    pub recorded_twice: usize,
     /// From publish to arrival, at endpoints that answer and are no giant.
     pub latency: Times,
     /// From the moment in which a shard's owner stopped working on it until another one had looked through it.

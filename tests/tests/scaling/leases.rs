@@ -77,6 +77,15 @@ fn a_node_that_was_stopped_beyond_its_lease_makes_duplicates_of_what_was_in_flig
 }
 
 #[test]
+fn a_settlement_that_comes_too_late_changes_nothing_that_others_have_recorded() {
+    let mut scenario = busy(&[(3.0, Fault::Stop(1, seconds(20.0)))]);
+    (scenario.workload.refused, scenario.draining) = (0.5, 0);
+    let outcome = run(&scenario, &Constants::default());
+    assert!(outcome.superseded > 0, "{outcome:?}");
+    assert_eq!(outcome.recorded_twice, 0);
+}
+
+#[test]
 fn without_the_trusted_time_a_stopped_node_posts_to_shards_of_others() {
     let mut scenario = busy(&[(3.0, Fault::Stop(1, seconds(20.0)))]);
     // More than four cores can do, so that tokens wait for one when it is stopped.

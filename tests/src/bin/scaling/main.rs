@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Nothing is measured here: every figure comes from the constants, which `--constants` replaces by what `bench --json`
-//! measured, and from a seed. The same arguments print the same tables on every machine; `docs/scaling.md` has them.
+//! measured, and from a seed. The same arguments print the same tables again; `docs/scaling.md` has them.
 
 mod computed;
 mod simulated;

@@ -104,6 +104,7 @@ impl World<'_> {
             self.outcome.superseded += 1;
             return self.found_by_asking(work.delivery); // while it was in flight nobody could take it in anew
         }
+        self.outcome.recorded_twice += usize::from(delivery.attempts != work.attempts);
         delivery.attempts += 1;
         if let Some(due_at) = again {
             delivery.due_at = due_at;
