@@ -11,6 +11,7 @@ pub mod postgres;
 pub mod process;
 pub mod raw;
 pub mod sender;
+pub mod simulation;
 pub mod sink;
 pub mod small_disk;
 pub mod store_model;
