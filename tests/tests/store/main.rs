@@ -13,3 +13,7 @@ mod model {
 mod sqlite {
     waxseal_tests::store_suite!(crate::subject::sqlite);
 }
+
+mod postgres {
+    waxseal_tests::store_suite!(crate::subject::postgres);
+}

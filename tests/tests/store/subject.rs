@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use tempfile::TempDir;
 use waxseal_sender::store::Store;
+use waxseal_sender::store::postgres::{PostgresSettings, PostgresStore};
 use waxseal_sender::store::sqlite::SqliteStore;
+use waxseal_tests::postgres::Postgres as Server;
 use waxseal_tests::store_model::StoreModel;
 use waxseal_tests::store_suite::Subject;
 
@@ -21,7 +23,24 @@ pub async fn sqlite() -> Sqlite {
     Sqlite { store: SqliteStore::open(&path).unwrap(), path, _folder: folder }
 }
 
+/// A database of its own on the server that all tests here share.
+pub async fn postgres() -> Postgres {
+    let server = Server::shared();
+    let settings = settings(&server.dsn(&server.create_database("store")));
+    Postgres { store: PostgresStore::open(&settings).await.unwrap(), settings }
+}
+
+/// How this database is reached.
+pub fn settings(url: &str) -> PostgresSettings {
+    PostgresSettings::parse(url).unwrap()
+}
+
 pub struct InMemory(StoreModel);
+
+pub struct Postgres {
+    pub store: PostgresStore,
+    pub settings: PostgresSettings,
+}
 
 pub struct Sqlite {
     pub store: SqliteStore,
@@ -47,5 +66,17 @@ impl Subject for Sqlite {
     async fn reopen(&mut self) {
         self.store.close().await;
         self.store = SqliteStore::open(&self.path).unwrap();
+    }
+}
+
+#[async_trait]
+impl Subject for Postgres {
+    fn store(&self) -> &dyn Store {
+        &self.store
+    }
+
+    async fn reopen(&mut self) {
+        self.store.close().await;
+        self.store = PostgresStore::open(&self.settings).await.unwrap();
     }
 }
