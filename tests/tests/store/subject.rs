@@ -10,6 +10,7 @@ use waxseal_sender::store::sqlite::SqliteStore;
 use waxseal_tests::postgres::Postgres as Server;
 use waxseal_tests::store_model::StoreModel;
 use waxseal_tests::store_suite::Subject;
+use waxseal_tests::store_suite::cluster::Shared;
 
 /// The model; reopening finds the same memory.
 pub async fn in_memory() -> InMemory {
@@ -30,12 +31,23 @@ pub async fn postgres() -> Postgres {
     Postgres { store: PostgresStore::open(&settings).await.unwrap(), settings }
 }
 
+/// A database of its own on that server, as two nodes have it.
+pub async fn shared_postgres() -> SharedPostgres {
+    let Postgres { store, settings } = postgres().await;
+    SharedPostgres { stores: [store, PostgresStore::open(&settings).await.unwrap()], settings }
+}
+
 /// How this database is reached.
 pub fn settings(url: &str) -> PostgresSettings {
     PostgresSettings::parse(url).unwrap()
 }
 
 pub struct InMemory(StoreModel);
+
+pub struct SharedPostgres {
+    pub stores: [PostgresStore; 2],
+    pub settings: PostgresSettings,
+}
 
 pub struct Postgres {
     pub store: PostgresStore,
@@ -78,5 +90,20 @@ impl Subject for Postgres {
     async fn reopen(&mut self) {
         self.store.close().await;
         self.store = PostgresStore::open(&self.settings).await.unwrap();
+    }
+}
+
+#[async_trait]
+impl Shared for SharedPostgres {
+    fn stores(&self) -> [&dyn Store; 2] {
+        let [one, two] = &self.stores;
+        [one, two]
+    }
+
+    /// The clock of a database cannot be moved, but what it is compared with.
+    async fn let_leases_run_out(&self) {
+        let database = self.settings.to_string();
+        let database = database.rsplit_once('/').unwrap().1;
+        Server::shared().execute(database, "UPDATE nodes SET lease_until = clock_timestamp()");
     }
 }

@@ -124,19 +124,24 @@ const DAY: i64 = 86_400_000;
 /// The lock of whoever makes partitions: any number that is no other's.
 const MAKING: i64 = 0x7761_7873_6561_6c02;
 
-const MISSING: &str =
-    "SELECT name, number FROM (
+/// The catalogue is read as a table: what a session remembers of it may be older than the lock that it has waited for.
+const MISSING: &str = "SELECT name, number FROM (
          SELECT to_char(to_timestamp(number * 86400) AT TIME ZONE 'UTC', 'YYYYMMDD') AS name, number
              FROM generate_series(floor(extract(epoch FROM clock_timestamp()) / 86400)::bigint,
                                   floor(extract(epoch FROM clock_timestamp()) / 86400)::bigint + $1::bigint) AS number) AS d
-         WHERE to_regclass('attempts_' || name) IS NULL ORDER BY number";
+         WHERE NOT EXISTS (
+             SELECT FROM pg_class WHERE relname = 'attempts_' || name AND relnamespace = current_schema()::regnamespace)
+         ORDER BY number";
 
-const OLD: &str =
-    "SELECT name, number FROM (
-         SELECT right(c.relname, 8) AS name, (to_date(right(c.relname, 8), 'YYYYMMDD') - '1970-01-01'::date)::bigint AS number
+/// Whatever somebody's clock says, today is not over, nor was yesterday for long.
+const OLD: &str = "SELECT name, number FROM (
+         SELECT right(c.relname, 8) AS name,
+                (to_date(right(c.relname, 8), 'YYYYMMDD') - '1970-01-01'::date)::bigint AS number
              FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
              WHERE i.inhparent = to_regclass($1::text) AND c.relname ~ '_[0-9]{8}$') AS d
-         WHERE (number + 1) * 86400000 <= $2::bigint ORDER BY number";
+         WHERE (number + 1) * 86400000 <= $2::bigint
+             AND number + 1 < floor(extract(epoch FROM clock_timestamp()) / 86400)::bigint
+         ORDER BY number";
 
 /// All that is live is looked at, so it is asked only of days that are old enough.
 const LIVE: &str = "SELECT EXISTS (SELECT FROM delivery_live WHERE event >= $1 AND event < $2)";

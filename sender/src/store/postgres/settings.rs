@@ -83,7 +83,8 @@ impl PostgresSettings {
         let query = left.finish().replace('+', "%20");
         let mut config: tokio_postgres::Config = format!("{base}?{query}").parse().map_err(refused)?;
         fill(&mut config, &given);
-        let mode = mode.unwrap_or(if is_local(&config) { Verification::Disable } else { Verification::Full });
+        let unless_told = || if is_local(&config) { Verification::Disable } else { Verification::Full };
+        let mode = mode.unwrap_or_else(unless_told);
         config.ssl_mode(if mode == Verification::Disable { SslMode::Disable } else { SslMode::Require });
         let tls = tls::connector(mode, root.as_deref())?;
         Ok(Self { config, tls })
