@@ -156,7 +156,7 @@ fn work(number: usize, endpoints: usize, keyed: bool) -> (NewEvent, Settlement) 
     let place = (number * 7_919) % endpoints;
     let consumer = ConsumerId::parse(&format!("consumer-{place}")).expect("a name");
     let mut endpoint = [0x0E; 16];
-    endpoint[..8].copy_from_slice(&(place as u64 * 0x9E37_79B9_7F4A_7C15).to_be_bytes());
+    endpoint[..8].copy_from_slice(&(place as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
     let endpoint = EndpointId::from_bytes(endpoint);
     let (id, event) = (DeliveryId::generate(now), EventId::generate(now));
     let delivery = NewDelivery { id, endpoint, consumer: consumer.clone(), due_at: now, expires_at: None };

@@ -84,10 +84,12 @@ impl Traffic {
         for caller in callers {
             timeout(PATIENCE, caller).await.expect("it ends").unwrap();
         }
-        for event in self.accepted.lock().unwrap().clone() {
+        let (accepted, delivered) =
+            (self.accepted.lock().unwrap().clone(), self.delivered.lock().unwrap().clone());
+        for event in accepted {
             assert!(store.event(event).await.unwrap().is_some(), "{event} was acknowledged");
         }
-        for id in self.delivered.lock().unwrap().clone() {
+        for id in delivered {
             let delivery = store.delivery(id).await.unwrap().expect("it was acknowledged");
             assert_eq!(delivery.state, DeliveryState::Delivered);
             assert_eq!(store.attempts(id).await.unwrap().len(), 1);

@@ -137,7 +137,9 @@ impl Pool {
         });
         drop(session);
         self.look_at(object, &done);
-        self.commits.fetch_add(1, Ordering::Relaxed);
+        if done.is_ok() {
+            self.commits.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(done?)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::connect::{Connector, Purpose};
 use super::failure::Failure;
@@ -21,7 +21,8 @@ impl Upkeep {
         Self(tokio::spawn(async move {
             loop {
                 sleep(EVERY).await;
-                if let Err(failure) = pass(&connector).await {
+                let done = timeout(EVERY, pass(&connector)).await;
+                if let Err(failure) = done.unwrap_or(Err(Failure::Unknown("it took too long"))) {
                     let error = crate::store::StoreError::from(failure);
                     tracing::warn!(
                         code = error.code(),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::super::connect::{Connector, Purpose, Session};
@@ -148,7 +148,9 @@ async fn send(connector: &Connector, session: &mut Option<Session>, line: &str) 
         Some(open) if connector.trusts(&open) => open,
         _ => connector.connect(Purpose::Hints).await?,
     };
-    open.query("SELECT pg_notify('waxseal', $1)", &[&line]).await?;
+    timeout(ANSWER, open.query("SELECT pg_notify('waxseal', $1)", &[&line]))
+        .await
+        .unwrap_or(Err(Failure::Unknown("the database did not answer in time")))?;
     *session = Some(open);
     Ok(())
 }
@@ -162,7 +164,8 @@ async fn listen_for_ever(connector: Arc<Connector>, heard: broadcast::Sender<Hin
             }
             again = true;
             // A word now and then: it finds out that a connection is dead that nobody has closed.
-            while connector.trusts(&session) && session.batch("").await.is_ok() {
+            while connector.trusts(&session) && matches!(timeout(ANSWER, session.batch("")).await, Ok(Ok(())))
+            {
                 sleep(LOOK).await;
             }
         }
@@ -195,6 +198,9 @@ const AGAIN: Duration = Duration::from_millis(250);
 
 /// How often it is looked at whether the listening connection still is one.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// A payload has room for less than 8,000 bytes, and each takes fifty.
 const MOST_WITHDRAWN: usize = 100;
