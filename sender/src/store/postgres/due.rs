@@ -177,4 +177,4 @@ const PAYLOADS: &str = "SELECT w.event, w.consumer, e.event_type, c.sealed, k.wr
          ORDER BY w.place";
 
 /// Some ten milliseconds.
-const MOST_COUNTED: i64 = 50_000;
+const MOST_COUNTED: i64 = 10_000;

@@ -29,7 +29,7 @@ pub(super) async fn arrivals(
 const ARRIVED: &str = "SELECT l.id, l.endpoint, r.consumer, l.due_at
          FROM unnest($1::smallint[], $2::uuid[]) AS a (shard, after)
          CROSS JOIN LATERAL (
-             SELECT id, endpoint, due_at FROM delivery_live WHERE shard = a.shard AND id > a.after
+             SELECT id, endpoint, due_at FROM delivery_live WHERE shard::integer = a.shard::integer AND id > a.after
                  ORDER BY id LIMIT $3) AS l
          JOIN routes r ON r.endpoint = l.endpoint
          ORDER BY a.shard, l.id";
