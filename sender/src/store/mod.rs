@@ -21,6 +21,7 @@ mod error;
 mod failures;
 mod filter;
 mod keys;
+pub mod postgres;
 mod record;
 mod shard;
 pub mod sqlite;

@@ -1,5 +1,6 @@
-//! What the embedded store costs: events accepted and settled, in events per second and CPU time per event, beside
-//! a bare loop that inserts as many bytes through the same library with the same durability.
+//! What the stores cost: events accepted and settled, in events per second and CPU time per event; the embedded one beside
+//! a bare loop that inserts as many bytes through the same library with the same durability, the shared one on a server
+//! of its own on this machine (whose CPU time is not in the figures: it is another process).
 //!
 //! `cargo run --release -p waxseal-tests --bin store-bench [events] [endpoints] [callers]`
 
@@ -11,10 +12,12 @@ use std::time::{Duration, Instant};
 use waxseal_keys::Timestamp;
 use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use waxseal_sender::model::delivery::{Attempt, DeliveryState, LiveDelivery};
+use waxseal_sender::store::postgres::{PostgresSettings, PostgresStore};
 use waxseal_sender::store::sqlite::SqliteStore;
 use waxseal_sender::store::{
     Accepted, Idempotency, NewDelivery, NewEvent, Outbox, Outcome, Settled, Settlement,
 };
+use waxseal_tests::postgres::Postgres;
 
 const PAYLOAD: usize = 1_024;
 const START: i64 = 1_800_000_000_000;
@@ -33,8 +36,9 @@ fn main() {
         Some(callers) => vec![(callers, false), (callers, true)],
         None => vec![(1, false), (16, false), (256, false), (256, true), (1_024, false), (1_024, true)],
     };
-    for (tasks, keyed) in cases {
-        let measured = store(if tasks == 1 { events / 20 } else { events }, endpoints, tasks, keyed);
+    for (tasks, keyed) in &cases {
+        let (tasks, keyed) = (*tasks, *keyed);
+        let measured = embedded(if tasks == 1 { events / 20 } else { events }, endpoints, tasks, keyed);
         let keys = if keyed { ", keyed" } else { "" };
         measured.print(&format!("accept + settle, {tasks} callers{keys}"));
         if tasks >= 256 {
@@ -45,6 +49,14 @@ fn main() {
                 measured.cpu / raw.cpu
             );
         }
+    }
+    let server = Postgres::start();
+    println!("PostgreSQL, three connections that write");
+    for (tasks, keyed) in cases {
+        let measured =
+            shared(&server, if tasks == 1 { events / 20 } else { events }, endpoints, tasks, keyed);
+        let keys = if keyed { ", keyed" } else { "" };
+        measured.print(&format!("accept + settle, {tasks} callers{keys}"));
     }
 }
 
@@ -83,27 +95,55 @@ impl Meter {
     }
 }
 
-fn store(events: usize, endpoints: usize, tasks: usize, keyed: bool) -> Measured {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
+fn embedded(events: usize, endpoints: usize, tasks: usize, keyed: bool) -> Measured {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Arc::new(SqliteStore::open(folder.path().join("store.db")).expect("a store"));
-    let mut shares: Vec<Vec<(NewEvent, Settlement)>> = (0..tasks).map(|_| Vec::new()).collect();
-    for number in 0..events {
-        shares[number % tasks].push(work(number, endpoints, keyed));
-    }
+    let shares = shares(events, endpoints, tasks, keyed);
     let meter = Meter::start();
-    runtime.block_on(async {
-        let running: Vec<_> =
-            shares.into_iter().map(|share| tokio::spawn(run(Arc::clone(&store), share))).collect();
-        for task in running {
-            task.await.expect("a task");
-        }
+    runtime().block_on(async {
+        run_all(&store, shares).await;
         store.close().await;
     });
     meter.stop(events, store.commits())
 }
 
-async fn run(store: Arc<SqliteStore>, share: Vec<(NewEvent, Settlement)>) {
+fn shared(server: &Postgres, events: usize, endpoints: usize, tasks: usize, keyed: bool) -> Measured {
+    let url = server.dsn(&server.create_database("bench"));
+    let settings = PostgresSettings::parse(&url).expect("a URL");
+    let runtime = runtime();
+    let store = Arc::new(runtime.block_on(PostgresStore::open(&settings)).expect("a store"));
+    let shares = shares(events, endpoints, tasks, keyed);
+    let meter = Meter::start();
+    runtime.block_on(async {
+        run_all(&store, shares).await;
+        store.close().await;
+    });
+    meter.stop(events, store.commits())
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+}
+
+type Share = Vec<(NewEvent, Settlement)>;
+
+fn shares(events: usize, endpoints: usize, tasks: usize, keyed: bool) -> Vec<Share> {
+    let mut shares: Vec<Share> = (0..tasks).map(|_| Vec::new()).collect();
+    for number in 0..events {
+        shares[number % tasks].push(work(number, endpoints, keyed));
+    }
+    shares
+}
+
+async fn run_all<S: Outbox + 'static>(store: &Arc<S>, shares: Vec<Share>) {
+    let running: Vec<_> =
+        shares.into_iter().map(|share| tokio::spawn(run(Arc::clone(store), share))).collect();
+    for task in running {
+        task.await.expect("a task");
+    }
+}
+
+async fn run<S: Outbox>(store: Arc<S>, share: Share) {
     for (event, settlement) in share {
         assert_eq!(store.accept(event).await.expect("room"), Accepted::New);
         assert_eq!(store.settle(settlement).await.expect("room"), Settled::Recorded);
@@ -116,7 +156,7 @@ fn work(number: usize, endpoints: usize, keyed: bool) -> (NewEvent, Settlement) 
     let place = (number * 7_919) % endpoints;
     let consumer = ConsumerId::parse(&format!("consumer-{place}")).expect("a name");
     let mut endpoint = [0x0E; 16];
-    endpoint[..8].copy_from_slice(&(place as u64 * 0x9E37_79B9_7F4A_7C15).to_be_bytes());
+    endpoint[..8].copy_from_slice(&(place as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
     let endpoint = EndpointId::from_bytes(endpoint);
     let (id, event) = (DeliveryId::generate(now), EventId::generate(now));
     let delivery = NewDelivery { id, endpoint, consumer: consumer.clone(), due_at: now, expires_at: None };

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use waxseal_keys::{Clock, SystemClock};
 use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use waxseal_sender::model::delivery::{Attempt, DeliveryState, LiveDelivery};
+use waxseal_sender::store::postgres::{PostgresSettings, PostgresStore};
 use waxseal_sender::store::sqlite::SqliteStore;
-use waxseal_sender::store::{Kept, NewDelivery, NewEvent, Outbox, Outcome, Settlement, Slice};
+use waxseal_sender::store::{Kept, NewDelivery, NewEvent, Outcome, Settlement, Slice, Store, StoreError};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let path = std::env::args().nth(1).expect("the path of a store");
-    let store = match SqliteStore::open(path) {
-        Ok(store) => Arc::new(store),
+    let place = std::env::args().nth(1).expect("the path or the URL of a store");
+    let store = match open(&place).await {
+        Ok(store) => store,
         Err(error) => {
             println!("refused {}", error.code());
             return ExitCode::FAILURE;
@@ -28,8 +29,16 @@ async fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+async fn open(place: &str) -> Result<Arc<dyn Store>, StoreError> {
+    if PostgresSettings::is_url(place) {
+        let settings = PostgresSettings::parse(place).expect("the URL of a database");
+        return Ok(Arc::new(PostgresStore::open(&settings).await?));
+    }
+    Ok(Arc::new(SqliteStore::open(place)?))
+}
+
 /// Removes the content of whatever has been delivered.
-async fn prune_for_ever(store: Arc<SqliteStore>) {
+async fn prune_for_ever(store: Arc<dyn Store>) {
     let mut after = None;
     loop {
         let slice = Slice { kept: Kept::Contents, until: SystemClock.now(), after, limit: 20 };
@@ -37,7 +46,7 @@ async fn prune_for_ever(store: Arc<SqliteStore>) {
     }
 }
 
-async fn accept_for_ever(store: Arc<SqliteStore>) {
+async fn accept_for_ever(store: Arc<dyn Store>) {
     loop {
         let now = SystemClock.now();
         let (event, delivery, endpoint) =

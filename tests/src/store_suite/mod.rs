@@ -6,6 +6,7 @@
 pub mod accepting;
 pub mod aging;
 pub mod auditing;
+pub mod cluster;
 pub mod fixture;
 pub mod keeping;
 pub mod listing;
@@ -48,6 +49,7 @@ macro_rules! store_suite {
             a_long_backlog_is_one_endpoint_with_work
             the_backlog_is_counted
             what_has_run_out_is_found_and_nothing_else
+            work_and_what_has_run_out_are_found_by_shards
             what_a_clock_dated_that_was_set_back_is_dated_anew
         });
         $crate::store_suite!(@ $subject: settling {

@@ -2,7 +2,7 @@
 
 use waxseal_sender::model::delivery::{DeliveryState, LiveDelivery};
 use waxseal_sender::store::{
-    Backlog, DuePosition, EndpointWork, NewDelivery, NewEvent, Outcome, Redated, Shards,
+    Backlog, DuePosition, EndpointWork, NewDelivery, NewEvent, Outcome, Redated, Shard, Shards,
 };
 
 use super::Subject;
@@ -182,6 +182,40 @@ pub async fn what_has_run_out_is_found_and_nothing_else(mut subject: impl Subjec
     );
     assert_eq!((live.expires_at, live.ended_at), (Some(at(30)), None));
     assert_eq!((ended.expires_at, ended.ended_at), (None, Some(at(6))));
+}
+
+/// Of the shards that are asked for, and of no others, however many others there are.
+pub async fn work_and_what_has_run_out_are_found_by_shards(subject: impl Subject) {
+    let store = subject.store();
+    for number in 0..60 {
+        // Two endpoints of each of thirty shards.
+        let endpoint = (number % 30) + (number / 30) * 0x100;
+        let delivery = NewDelivery {
+            expires_at: Some(at(i64::from(100 - number))),
+            ..new_delivery(number, endpoint, at(i64::from(number)))
+        };
+        store.accept(new_event(number, at(0), vec![delivery])).await.unwrap();
+    }
+    let some: Shards = [3, 4, 29, 77].into_iter().map(Shard::new).collect();
+    let mut work = store.endpoints_with_work(some).await.unwrap();
+    work.sort_by_key(|work| work.next_due);
+    let found: Vec<_> = work.iter().map(|work| (work.endpoint, work.next_due)).collect();
+    let expected = [3, 4, 29, 33, 34, 59]
+        .map(|number: u32| (endpoint_id((number % 30) + (number / 30) * 0x100), at(i64::from(number))));
+    assert_eq!(found, expected);
+    assert_eq!(store.endpoints_with_work(Shards::ALL).await.unwrap().len(), 60);
+    assert_eq!(store.endpoints_with_work(Shards::NONE).await.unwrap(), []);
+
+    let expired = async |shards, now, limit| {
+        let found = store.expired(shards, at(now), limit).await.unwrap();
+        found.iter().map(|live| live.id).collect::<Vec<_>>()
+    };
+    // The last of them run out first.
+    assert_eq!(expired(some, 1_000, 99).await, [59, 34, 33, 29, 4, 3].map(delivery_id));
+    assert_eq!(expired(some, 1_000, 2).await, [59, 34].map(delivery_id));
+    assert_eq!(expired(some, 66, 99).await, [59, 34].map(delivery_id));
+    assert_eq!(expired(Shards::NONE, 1_000, 99).await, []);
+    assert_eq!(expired(Shards::ALL, 1_000, 99).await.len(), 60);
 }
 
 /// It waits as long as it was to wait; what was dated before stays as it is, and so do other endpoints.

@@ -1,10 +1,14 @@
-//! The stores, judged by one suite; and what is promised of the embedded one alone.
+//! The stores, judged by one suite; and what is promised of the embedded one or of the shared one alone.
 
+mod batches;
 mod crash;
 mod files;
+mod outages;
 mod random;
+mod schema;
 mod sharing;
 mod subject;
+mod tls;
 
 mod model {
     waxseal_tests::store_suite!(crate::subject::in_memory);
@@ -12,4 +16,9 @@ mod model {
 
 mod sqlite {
     waxseal_tests::store_suite!(crate::subject::sqlite);
+}
+
+mod postgres {
+    waxseal_tests::store_suite!(crate::subject::postgres);
+    waxseal_tests::cluster_suite!(crate::subject::shared_postgres);
 }

@@ -1,4 +1,4 @@
-//! Random commands: the embedded store and the model must give the same answers, reopening included.
+//! Random commands: the stores and the model must give the same answers, reopening included.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -43,32 +43,40 @@ enum Step {
 
 #[test]
 fn the_embedded_store_and_the_model_agree() {
+    agree(48, subject::sqlite);
+}
+
+#[test]
+fn the_shared_store_and_the_model_agree() {
+    agree(12, subject::postgres);
+}
+
+fn agree<S: Subject, F: Future<Output = S>>(cases: u32, subject: impl Fn() -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let walks = vec(step(), 1..120);
     runner
         .run(&walks, |steps| {
-            runtime.block_on(walk(&steps));
+            runtime.block_on(async { walk(subject().await, &steps).await });
             Ok(())
         })
         .unwrap();
 }
 
-async fn walk(steps: &[Step]) {
+async fn walk(mut subject: impl Subject, steps: &[Step]) {
     let model = StoreModel::default();
-    let mut sqlite = subject::sqlite().await;
     let mut walker = Walker::default();
     for (now, step) in (0..).zip(steps) {
         if matches!(step, Step::Reopen) {
-            sqlite.reopen().await;
+            subject.reopen().await;
         }
         let before = walker.clone();
         let expected = walker.take(&model, step, now).await;
         // The second takes the same step with the same names.
         walker = before;
-        assert_eq!(walker.take(sqlite.store(), step, now).await, expected, "{step:?}");
+        assert_eq!(walker.take(subject.store(), step, now).await, expected, "{step:?}");
     }
-    assert_eq!(image(sqlite.store(), &walker).await, image(&model, &walker).await);
+    assert_eq!(image(subject.store(), &walker).await, image(&model, &walker).await);
 }
 
 /// What has been named so far, and what is known of each delivery: enough to settle it rightly or wrongly.

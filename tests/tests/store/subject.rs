@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use tempfile::TempDir;
 use waxseal_sender::store::Store;
+use waxseal_sender::store::postgres::{PostgresSettings, PostgresStore};
 use waxseal_sender::store::sqlite::SqliteStore;
+use waxseal_tests::postgres::Postgres as Server;
 use waxseal_tests::store_model::StoreModel;
 use waxseal_tests::store_suite::Subject;
+use waxseal_tests::store_suite::cluster::Shared;
 
 /// The model; reopening finds the same memory.
 pub async fn in_memory() -> InMemory {
@@ -21,7 +24,35 @@ pub async fn sqlite() -> Sqlite {
     Sqlite { store: SqliteStore::open(&path).unwrap(), path, _folder: folder }
 }
 
+/// A database of its own on the server that all tests here share.
+pub async fn postgres() -> Postgres {
+    let server = Server::shared();
+    let settings = settings(&server.dsn(&server.create_database("store")));
+    Postgres { store: PostgresStore::open(&settings).await.unwrap(), settings }
+}
+
+/// A database of its own on that server, as two nodes have it.
+pub async fn shared_postgres() -> SharedPostgres {
+    let Postgres { store, settings } = postgres().await;
+    SharedPostgres { stores: [store, PostgresStore::open(&settings).await.unwrap()], settings }
+}
+
+/// How this database is reached.
+pub fn settings(url: &str) -> PostgresSettings {
+    PostgresSettings::parse(url).unwrap()
+}
+
 pub struct InMemory(StoreModel);
+
+pub struct SharedPostgres {
+    pub stores: [PostgresStore; 2],
+    pub settings: PostgresSettings,
+}
+
+pub struct Postgres {
+    pub store: PostgresStore,
+    pub settings: PostgresSettings,
+}
 
 pub struct Sqlite {
     pub store: SqliteStore,
@@ -47,5 +78,32 @@ impl Subject for Sqlite {
     async fn reopen(&mut self) {
         self.store.close().await;
         self.store = SqliteStore::open(&self.path).unwrap();
+    }
+}
+
+#[async_trait]
+impl Subject for Postgres {
+    fn store(&self) -> &dyn Store {
+        &self.store
+    }
+
+    async fn reopen(&mut self) {
+        self.store.close().await;
+        self.store = PostgresStore::open(&self.settings).await.unwrap();
+    }
+}
+
+#[async_trait]
+impl Shared for SharedPostgres {
+    fn stores(&self) -> [&dyn Store; 2] {
+        let [one, two] = &self.stores;
+        [one, two]
+    }
+
+    /// The clock of a database cannot be moved, but what it is compared with.
+    async fn let_leases_run_out(&self) {
+        let database = self.settings.to_string();
+        let database = database.rsplit_once('/').unwrap().1;
+        Server::shared().execute(database, "UPDATE nodes SET lease_until = clock_timestamp()");
     }
 }

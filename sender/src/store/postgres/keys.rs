@@ -1,0 +1,159 @@
+//! The signing ring and the data keys, both as ciphertext.
+//!
+//! What is destroyed here is gone from what the database shows. Its pages, its log and its standbys have it until they are
+//! written over, which is beyond this program: see the chapter on erasure for operators.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use tokio_postgres::Row;
+
+use super::connect::Session;
+use super::failure::Failure;
+use super::values::{bigint, consumer_id, counted, get};
+use super::{PostgresStore, catalog};
+use crate::id::ConsumerId;
+use crate::store::{DataKeyRecord, KeyRecords, RecordChange, RewrappedKeys, RingRecord, StoreError};
+
+#[async_trait]
+impl KeyRecords for PostgresStore {
+    async fn ring(&self) -> Result<Option<RingRecord>, StoreError> {
+        self.readers
+            .read(|session| async move {
+                let found = session.query_opt("SELECT version, sealed FROM ring", &[]).await?;
+                found
+                    .map(|row| Ok(RingRecord { version: counted(&row, 0)?, sealed: get(&row, 1)? }))
+                    .transpose()
+            })
+            .await
+    }
+
+    async fn save_ring(
+        &self,
+        expected: u64,
+        sealed: Vec<u8>,
+        changes: Vec<RecordChange>,
+    ) -> Result<bool, StoreError> {
+        self.singles
+            .write(move |session| async move { save_ring(&session, expected, &sealed, &changes).await })
+            .await
+    }
+
+    async fn data_keys(&self) -> Result<Vec<DataKeyRecord>, StoreError> {
+        self.readers
+            .read(|session| async move {
+                let rows = session.query("SELECT consumer, kek_id, wrapped FROM data_keys", &[]).await?;
+                rows.iter().map(data_key).collect()
+            })
+            .await
+    }
+
+    async fn data_keys_of(&self, consumers: Vec<ConsumerId>) -> Result<Vec<DataKeyRecord>, StoreError> {
+        self.readers
+            .read(|session| async move {
+                let names: Vec<&str> = consumers.iter().map(ConsumerId::as_str).collect();
+                let rows = session.query(OF_CONSUMERS, &[&names]).await?;
+                rows.iter().map(data_key).collect()
+            })
+            .await
+    }
+
+    async fn keep_data_key(&self, key: DataKeyRecord) -> Result<DataKeyRecord, StoreError> {
+        self.singles.write(move |session| async move { keep_data_key(&session, &key).await }).await
+    }
+
+    async fn destroy_data_key(&self, consumer: ConsumerId) -> Result<(), StoreError> {
+        self.singles
+            .write(move |session| async move {
+                session.execute("DELETE FROM data_keys WHERE consumer = $1", &[&consumer.as_str()]).await?;
+                Ok(())
+            })
+            .await
+    }
+
+    async fn rewrap(&self, rewrapped: RewrappedKeys) -> Result<bool, StoreError> {
+        self.singles.write(move |session| async move { rewrap(&session, &rewrapped).await }).await
+    }
+}
+
+async fn save_ring(
+    session: &Session,
+    expected: u64,
+    sealed: &[u8],
+    changes: &[RecordChange],
+) -> Result<bool, Failure> {
+    // A version that no column can hold was never kept.
+    let Ok(version) = i64::try_from(expected) else { return Ok(false) };
+    let saved = if expected == 0 {
+        session.execute(FIRST_RING, &[&sealed]).await?
+    } else {
+        session.execute(NEXT_RING, &[&version, &sealed]).await?
+    };
+    if saved == 1 {
+        catalog::change(session, changes).await?;
+    }
+    Ok(saved == 1)
+}
+
+/// Two who keep one at the same moment wait for each other here; the second finds the first one's.
+async fn keep_data_key(session: &Session, key: &DataKeyRecord) -> Result<DataKeyRecord, Failure> {
+    session.execute(KEEP, &[&owner(key), &key.kek_id, &key.wrapped]).await?;
+    let kept = session.query_opt(OF_CONSUMER, &[&owner(key)]).await?;
+    kept.map_or_else(
+        || Err(Failure::unavailable("the data key was destroyed just now")),
+        |row| data_key(&row),
+    )
+}
+
+/// Nobody keeps or destroys a data key until the commit.
+async fn rewrap(session: &Session, rewrapped: &RewrappedKeys) -> Result<bool, Failure> {
+    session.batch("LOCK TABLE data_keys IN SHARE ROW EXCLUSIVE MODE").await?;
+    let found = session.query_opt("SELECT version FROM ring FOR UPDATE", &[]).await?;
+    let version = found.map(|row| counted(&row, 0)).transpose()?;
+    if version != rewrapped.ring.as_ref().map(|ring| ring.version) {
+        return Ok(false);
+    }
+    let rows = session.query("SELECT consumer FROM data_keys", &[]).await?;
+    let owners: HashSet<&str> = rows.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?;
+    let given: HashSet<&str> = rewrapped.data_keys.iter().map(owner).collect();
+    if owners != given {
+        return Ok(false);
+    }
+    if let Some(ring) = &rewrapped.ring {
+        session.execute(NEXT_RING, &[&bigint(ring.version), &ring.sealed]).await?;
+    }
+    let consumers: Vec<&str> = rewrapped.data_keys.iter().map(owner).collect();
+    let kek_ids: Vec<&str> = rewrapped.data_keys.iter().map(|key| &*key.kek_id).collect();
+    let wrapped: Vec<&[u8]> = rewrapped.data_keys.iter().map(|key| &*key.wrapped).collect();
+    session.execute(REWRAP, &[&consumers, &kek_ids, &wrapped]).await?;
+    Ok(true)
+}
+
+/// As the column has it.
+fn owner(key: &DataKeyRecord) -> &str {
+    key.consumer.as_ref().map_or("", ConsumerId::as_str)
+}
+
+fn data_key(row: &Row) -> Result<DataKeyRecord, Failure> {
+    let consumer = match get::<&str>(row, 0)? {
+        "" => None,
+        _ => Some(consumer_id(row, 0)?),
+    };
+    Ok(DataKeyRecord { consumer, kek_id: get(row, 1)?, wrapped: get(row, 2)? })
+}
+
+const OF_CONSUMERS: &str = "SELECT consumer, kek_id, wrapped FROM data_keys WHERE consumer = ANY($1::text[])";
+
+const OF_CONSUMER: &str = "SELECT consumer, kek_id, wrapped FROM data_keys WHERE consumer = $1";
+
+const FIRST_RING: &str =
+    "INSERT INTO ring (singleton, version, sealed) VALUES (true, 1, $1) ON CONFLICT (singleton) DO NOTHING";
+
+const NEXT_RING: &str = "UPDATE ring SET version = version + 1, sealed = $2 WHERE version = $1";
+
+const KEEP: &str = "INSERT INTO data_keys (consumer, kek_id, wrapped) VALUES ($1, $2, $3)
+    ON CONFLICT (consumer) DO NOTHING";
+
+const REWRAP: &str = "UPDATE data_keys k SET kek_id = n.kek_id, wrapped = n.wrapped
+         FROM unnest($1::text[], $2::text[], $3::bytea[]) AS n (consumer, kek_id, wrapped)
+         WHERE k.consumer = n.consumer";

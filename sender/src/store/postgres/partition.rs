@@ -1,0 +1,156 @@
+//! Days: partitions of what only grows, made ahead and dropped as a whole.
+//!
+//! A day has a partition of each of [`TABLES`], by the time in the ids. What has an id of a day without one is in the rest.
+//! Making one locks the rest for a moment, dropping one the whole table: whoever waits for such a lock makes all others
+//! wait behind it, so the wait is short, and is tried again another time.
+//!
+//! **A day of contents goes when no live delivery is of its events**, and **a day of records when nothing else is left of
+//! it**: no content, no delivery of it that is of another day, no attempt that is too young. Otherwise what is old of it goes
+//! row by row, until the day is empty.
+
+use uuid::Uuid;
+use waxseal_keys::Timestamp;
+
+use super::connect::Session;
+use super::failure::Failure;
+use super::values::get;
+use crate::store::{Kept, Removed};
+
+/// One day, in UTC.
+#[derive(Clone, Debug)]
+pub(super) struct Day {
+    /// As `20261224`: the end of the names of its partitions.
+    name: String,
+    from: Uuid,
+    until: Uuid,
+}
+
+impl Day {
+    fn new(name: String, number: i64) -> Self {
+        Self { name, from: first_id(number * DAY), until: first_id((number + 1) * DAY) }
+    }
+}
+
+/// The days from today on that have no partitions yet, a few of them.
+pub(super) async fn missing(session: &Session) -> Result<Vec<Day>, Failure> {
+    let rows = session.query(MISSING, &[&AHEAD]).await?;
+    rows.iter().map(|row| Ok(Day::new(get(row, 0)?, get(row, 1)?))).collect()
+}
+
+/// Makes the partitions of a day, in a transaction of their own. If another node has made them there is nothing to do.
+pub(super) async fn make(session: &Session, day: &Day) -> Result<(), Failure> {
+    session.batch("SET LOCAL lock_timeout = '1s'").await?;
+    session.query("SELECT pg_advisory_xact_lock($1)", &[&MAKING]).await?;
+    if !missing(session).await?.iter().any(|missing| missing.name == day.name) {
+        return Ok(());
+    }
+    let Day { name, from, until } = day;
+    let making = TABLES.map(|table| {
+        format!(
+            "CREATE TABLE {table}_{name} (LIKE {table} INCLUDING DEFAULTS INCLUDING STORAGE);
+             ALTER TABLE {table} ATTACH PARTITION {table}_{name} FOR VALUES FROM ('{from}') TO ('{until}');"
+        )
+    });
+    session.batch(&making.concat()).await
+}
+
+/// The days that were over by then and still have a partition of this kind, the oldest first.
+pub(super) async fn old(session: &Session, kept: Kept, until: Timestamp) -> Result<Vec<Day>, Failure> {
+    let table = if kept == Kept::Contents { "contents" } else { "events" };
+    let rows = session.query(OLD, &[&table, &until.as_millis()]).await?;
+    rows.iter().map(|row| Ok(Day::new(get(row, 0)?, get(row, 1)?))).collect()
+}
+
+/// Whether nothing of a day is needed any more, as far as a query can say.
+pub(super) async fn is_over(
+    session: &Session,
+    kept: Kept,
+    day: &Day,
+    until: Timestamp,
+) -> Result<bool, Failure> {
+    let needed = match kept {
+        Kept::Contents => session.query_one(LIVE, &[&day.from, &day.until]).await?,
+        Kept::Records => session.query_one(LEFT, &[&day.from, &day.until, &until.as_millis()]).await?,
+    };
+    Ok(!get::<bool>(&needed, 0)?)
+}
+
+/// Drops a day, in a transaction of its own, unless somebody delivers something of it again since.
+pub(super) async fn remove(session: &Session, kept: Kept, day: &Day) -> Result<Removed, Failure> {
+    session.batch("SET LOCAL lock_timeout = '250ms'").await?;
+    let name = &day.name;
+    let mut removed = Removed::default();
+    let tables: &[&str] = match kept {
+        Kept::Contents => {
+            // It keeps redeliveries out, and lets everybody read.
+            session.batch(&format!("LOCK TABLE contents_{name} IN EXCLUSIVE MODE")).await?;
+            if !is_over(session, kept, day, Timestamp::MIN).await? {
+                return Ok(removed);
+            }
+            removed.events = count(session, COUNT_CONTENTS, day).await?;
+            &["contents", "event_keys"]
+        }
+        Kept::Records => {
+            removed.events = count(session, COUNT_EVENTS, day).await?;
+            removed.deliveries = count(session, COUNT_DELIVERIES, day).await?;
+            &["events", "deliveries", "attempts"]
+        }
+    };
+    let locked: Vec<String> = tables.iter().map(|table| format!("ONLY {table}")).collect();
+    session.batch(&format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", locked.join(", "))).await?;
+    let dropped: Vec<String> = tables.iter().map(|table| format!("{table}_{name}")).collect();
+    session.batch(&format!("DROP TABLE {}", dropped.join(", "))).await?;
+    Ok(removed)
+}
+
+async fn count(session: &Session, sql: &'static str, day: &Day) -> Result<u64, Failure> {
+    let row = session.query_one(sql, &[&day.from, &day.until]).await?;
+    Ok(u64::try_from(get::<i64>(&row, 0)?).unwrap_or(0))
+}
+
+/// Before every id that is made at this time or later.
+fn first_id(millis: i64) -> Uuid {
+    Uuid::from_u128(u128::try_from(millis).unwrap_or(0) << 80)
+}
+
+/// What has partitions, all with the same bounds.
+const TABLES: [&str; 5] = ["events", "contents", "event_keys", "deliveries", "attempts"];
+
+/// How many days are made ahead: so long may nobody be there to make more.
+const AHEAD: i64 = 3;
+
+const DAY: i64 = 86_400_000;
+
+/// The lock of whoever makes partitions: any number that is no other's.
+const MAKING: i64 = 0x7761_7873_6561_6c02;
+
+/// The catalogue is read as a table: what a session remembers of it may be older than the lock that it has waited for.
+const MISSING: &str = "SELECT name, number FROM (
+         SELECT to_char(to_timestamp(number * 86400) AT TIME ZONE 'UTC', 'YYYYMMDD') AS name, number
+             FROM generate_series(floor(extract(epoch FROM clock_timestamp()) / 86400)::bigint,
+                                  floor(extract(epoch FROM clock_timestamp()) / 86400)::bigint + $1::bigint) AS number) AS d
+         WHERE NOT EXISTS (
+             SELECT FROM pg_class WHERE relname = 'attempts_' || name AND relnamespace = current_schema()::regnamespace)
+         ORDER BY number";
+
+/// Whatever somebody's clock says, today is not over, nor was yesterday for long.
+const OLD: &str = "SELECT name, number FROM (
+         SELECT right(c.relname, 8) AS name,
+                (to_date(right(c.relname, 8), 'YYYYMMDD') - '1970-01-01'::date)::bigint AS number
+             FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+             WHERE i.inhparent = to_regclass($1::text) AND c.relname ~ '_[0-9]{8}$') AS d
+         WHERE (number + 1) * 86400000 <= $2::bigint
+             AND number + 1 < floor(extract(epoch FROM clock_timestamp()) / 86400)::bigint
+         ORDER BY number";
+
+/// All that is live is looked at, so it is asked only of days that are old enough.
+const LIVE: &str = "SELECT EXISTS (SELECT FROM delivery_live WHERE event >= $1 AND event < $2)";
+
+const LEFT: &str = "SELECT EXISTS (SELECT FROM contents WHERE event >= $1 AND event < $2)
+         OR EXISTS (SELECT FROM deliveries WHERE event >= $1 AND event < $2 AND (id < $1 OR id >= $2))
+         OR EXISTS (SELECT FROM deliveries WHERE id >= $1 AND id < $2 AND (event < $1 OR event >= $2))
+         OR EXISTS (SELECT FROM attempts WHERE delivery >= $1 AND delivery < $2 AND recorded_at > $3)";
+
+const COUNT_CONTENTS: &str = "SELECT count(*) FROM contents WHERE event >= $1 AND event < $2";
+const COUNT_EVENTS: &str = "SELECT count(*) FROM events WHERE id >= $1 AND id < $2";
+const COUNT_DELIVERIES: &str = "SELECT count(*) FROM deliveries WHERE id >= $1 AND id < $2";

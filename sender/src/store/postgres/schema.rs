@@ -1,0 +1,73 @@
+//! The tables: made and brought up to date by one node, while the others wait.
+//!
+//! **Nodes are replaced one after the other.** A newer program's steps only add to the tables, so an older one goes on
+//! beside it: it takes a schema that says that it is usable from the version that it knows. One that says otherwise it refuses.
+
+use super::connect::{Connector, Purpose, Session};
+use super::failure::Failure;
+use super::partition;
+use super::values::get;
+use crate::store::StoreError;
+
+/// Makes the tables, or brings older ones up to date, and makes the days that are next.
+pub(super) async fn migrate(connector: &Connector) -> Result<(), Failure> {
+    let session = connector.connect(Purpose::Write).await?;
+    check_server(&session).await?;
+    session.batch("BEGIN").await?;
+    // Until the commit; whoever waits here finds it done.
+    session.query("SELECT pg_advisory_xact_lock($1)", &[&MIGRATING]).await?;
+    session.batch(TABLE).await?;
+    let known = u32::try_from(SCHEMA.len()).unwrap_or(u32::MAX);
+    let (found, usable_from) = version(&session).await?;
+    if found > known && usable_from > known {
+        return Err(Failure::Store(StoreError::NewerSchema { found, known }));
+    }
+    for (step, number) in SCHEMA.iter().zip(1_u32..).skip(usize::try_from(found).unwrap_or(usize::MAX)) {
+        session.batch(step).await?;
+        session.batch(&format!("UPDATE schema_version SET version = {number}")).await?;
+    }
+    session.batch("COMMIT").await?;
+    make_days(&session).await
+}
+
+/// Makes the days that are next and have no partitions yet.
+pub(super) async fn make_days(session: &Session) -> Result<(), Failure> {
+    for day in partition::missing(session).await? {
+        session.batch("BEGIN").await?;
+        let made = partition::make(session, &day).await;
+        session.batch(if made.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+        made?;
+    }
+    Ok(())
+}
+
+async fn version(session: &Session) -> Result<(u32, u32), Failure> {
+    let row = session.query_one("SELECT version, usable_from FROM schema_version", &[]).await?;
+    let number =
+        |column| u32::try_from(get::<i32>(&row, column)?).map_err(|_| Failure::corrupt("schema version"));
+    Ok((number(0)?, number(1)?))
+}
+
+async fn check_server(session: &Session) -> Result<(), Failure> {
+    let row = session.query_one("SELECT current_setting('server_version_num')::integer", &[]).await?;
+    if get::<i32>(&row, 0)? < OLDEST_SERVER {
+        return Err(Failure::unavailable("the database is older than PostgreSQL 14"));
+    }
+    Ok(())
+}
+
+/// `usable_from` is the oldest schema that a program may know and still use these tables.
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_version (
+         singleton   boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+         version     integer NOT NULL,
+         usable_from integer NOT NULL);
+     INSERT INTO schema_version (version, usable_from) VALUES (0, 1) ON CONFLICT (singleton) DO NOTHING";
+
+/// Each step leads from the version before it.
+const SCHEMA: [&str; 1] = [include_str!("schema/0001_init.sql")];
+
+/// The lock of whoever migrates: any number that is no other's.
+const MIGRATING: i64 = 0x7761_7873_6561_6c01;
+
+/// For `idle_session_timeout`.
+const OLDEST_SERVER: i32 = 140_000;

@@ -1,0 +1,384 @@
+//! Properties of what several nodes need of one store: leases, versions, arrivals, words, turns.
+//!
+//! A property is given a [`Shared`]: one store as two nodes have it. `cluster_suite!` makes tests of them.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::time::timeout;
+use waxseal_sender::id::{EndpointId, NodeId};
+use waxseal_sender::model::delivery::DeliveryState;
+use waxseal_sender::store::{
+    Accepted, Cluster, Configured, Hint, NewEvent, Node, NodeRole, Outcome, Record, RecordChange, RecordKind,
+    Settlement, Shard, Shards, Store, StoreError, ToldCondition,
+};
+
+use super::fixture::{
+    at, audit_row, consumer, delivery_id, endpoint_id, event_id, live, new_delivery, new_event, settlement,
+};
+
+/// One store, as two nodes have it.
+#[async_trait]
+pub trait Shared: Send + Sync {
+    /// The store as each of the nodes has it.
+    fn stores(&self) -> [&dyn Store; 2];
+
+    /// Lets so much time pass for the store that every lease is over which is not renewed.
+    async fn let_leases_run_out(&self);
+}
+
+/// Makes one test of each property: `cluster_suite!(subject)` where `subject()` is a future of a new [`Shared`].
+#[macro_export]
+macro_rules! cluster_suite {
+    ($subject:path) => {
+        $crate::cluster_suite!(@ $subject: cluster {
+            shards_are_shared_and_never_owned_twice
+            a_lease_that_ran_out_is_taken_over_and_the_epoch_counts_up
+            a_node_that_serves_the_api_alone_takes_nothing
+            a_node_that_leaves_is_forgotten
+            what_is_superseded_writes_nothing
+            changes_are_followed_by_version_and_removals_too
+            changes_of_two_nodes_at_once_are_seen_in_order
+            how_endpoints_do_has_no_version
+            arrivals_are_found_by_asking
+            words_reach_the_other_node
+            a_turn_keeps_others_waiting_until_it_is_given_back
+            conditions_are_told_by_those_who_own_the_shard
+        });
+    };
+    (@ $subject:path: $module:ident { $($property:ident)* }) => {
+        mod $module {
+            $(
+                #[tokio::test]
+                async fn $property() {
+                    $crate::store_suite::$module::$property($subject().await).await;
+                }
+            )*
+        }
+    };
+}
+
+/// The first takes all; the second what the first gives back; whoever comes, nothing is owned by both.
+pub async fn shards_are_shared_and_never_owned_twice(shared: impl Shared) {
+    let [one, two] = clusters(&shared);
+    let (first, second) = (node(1, NodeRole::All), node(2, NodeRole::Engine));
+    let tenure = one.tend(&first).await.unwrap();
+    assert_eq!((tenure.owned(), tenure.excess), (Shards::ALL, 0));
+    let none = two.tend(&second).await.unwrap();
+    assert_eq!((none.owned(), none.excess), (Shards::NONE, 0));
+    let tenure = one.tend(&first).await.unwrap();
+    assert_eq!((tenure.shards.len(), tenure.excess), (256, 128));
+
+    let excess: Shards = tenure.owned().iter().skip(128).collect();
+    two.give_back(second.id, excess).await.unwrap();
+    assert_eq!(one.tend(&first).await.unwrap().shards.len(), 256, "nobody gives back what is another's");
+    one.give_back(first.id, excess).await.unwrap();
+    for _ in 0..10 {
+        let (a, b) = tokio::join!(one.tend(&first), two.tend(&second));
+        let (a, b) = (a.unwrap().owned(), b.unwrap().owned());
+        assert_eq!(a.and(b), Shards::NONE);
+        one.give_back(first.id, a.iter().take(9).collect()).await.unwrap();
+        two.give_back(second.id, b.iter().take(9).collect()).await.unwrap();
+    }
+    let (a, b) = (one.tend(&first).await.unwrap().owned(), two.tend(&second).await.unwrap().owned());
+    assert_eq!((a.or(b), a.len(), b.len()), (Shards::ALL, 128, 128));
+}
+
+/// Not before; and the owner can tell afterwards that others may have worked on it.
+pub async fn a_lease_that_ran_out_is_taken_over_and_the_epoch_counts_up(shared: impl Shared) {
+    let [one, two] = clusters(&shared);
+    let (first, second) = (node(1, NodeRole::All), node(2, NodeRole::All));
+    let before = one.tend(&first).await.unwrap();
+    two.tend(&second).await.unwrap();
+    shared.let_leases_run_out().await;
+    let taken = two.tend(&second).await.unwrap();
+    assert_eq!(taken.owned(), Shards::ALL);
+    for ((shard, old), (taken, new)) in before.shards.iter().zip(&taken.shards) {
+        assert_eq!((shard, old + 1), (taken, *new));
+    }
+    assert_eq!(one.tend(&first).await.unwrap().owned(), Shards::NONE);
+
+    // Nobody has taken it meanwhile: it is as it was.
+    let before = two.tend(&second).await.unwrap();
+    shared.let_leases_run_out().await;
+    assert_eq!(two.tend(&second).await.unwrap().shards, before.shards);
+}
+
+/// It counts for nobody's share either.
+pub async fn a_node_that_serves_the_api_alone_takes_nothing(shared: impl Shared) {
+    let [one, two] = clusters(&shared);
+    let api = one.tend(&node(1, NodeRole::Api)).await.unwrap();
+    assert_eq!((api.owned(), api.excess), (Shards::NONE, 0));
+    let all = two.tend(&node(2, NodeRole::Engine)).await.unwrap();
+    assert_eq!((all.owned(), all.excess), (Shards::ALL, 0));
+}
+
+/// What it owned is free at once.
+pub async fn a_node_that_leaves_is_forgotten(shared: impl Shared) {
+    let [one, two] = clusters(&shared);
+    let (first, second) = (node(1, NodeRole::All), node(2, NodeRole::Api));
+    one.tend(&first).await.unwrap();
+    two.tend(&second).await.unwrap();
+    two.works_by(second.id, 7).await.unwrap();
+    let overview = one.overview().await.unwrap();
+    let seen: Vec<_> = overview.nodes.iter().map(|seen| (&seen.node, seen.shards, seen.works_by)).collect();
+    assert_eq!(seen, [(&first, Shards::ALL, 0), (&second, Shards::NONE, 7)]);
+    assert!(overview.nodes.iter().all(|seen| seen.lease_left > Duration::ZERO));
+    assert_eq!(overview.unowned, Shards::NONE);
+
+    one.leave(first.id).await.unwrap();
+    let overview = two.overview().await.unwrap();
+    assert_eq!(overview.nodes.iter().map(|seen| seen.node.id).collect::<Vec<_>>(), [second.id]);
+    assert_eq!(overview.unowned, Shards::ALL);
+    assert_eq!(two.tend(&node(3, NodeRole::All)).await.unwrap().owned(), Shards::ALL);
+}
+
+/// Whatever way it takes, and whatever else is in the same write.
+pub async fn what_is_superseded_writes_nothing(shared: impl Shared) {
+    let [store, other] = shared.stores();
+    store.accept(new_event(1, at(0), vec![new_delivery(1, 1, at(0))])).await.unwrap();
+    store.change(vec![put("a", 1)]).await.unwrap();
+    let version = version(store).await;
+    other.change(vec![RecordChange::OnlyAt(version), put("a", 2)]).await.unwrap();
+    let late = || vec![RecordChange::OnlyAt(version), put("a", 3), RecordChange::Audit(audit_row(1))];
+    let before = configured(store, 0).await;
+
+    let superseded = |result: Result<(), StoreError>| {
+        assert!(matches!(result, Err(StoreError::Superseded)), "{result:?}");
+    };
+    superseded(store.change(late()).await);
+    superseded(store.change(vec![RecordChange::OnlyAt(version)]).await);
+    let event = NewEvent { changes: late(), ..new_event(2, at(0), vec![new_delivery(2, 1, at(0))]) };
+    superseded(store.accept(event).await.map(drop));
+    let delivered = Outcome::Final(DeliveryState::Delivered);
+    let end = settlement(live(1, 1, 1, at(0), 0), delivered, at(1));
+    superseded(store.settle(Settlement { changes: late(), ..end.clone() }).await.map(drop));
+    let again = vec![(new_delivery(3, 1, at(0)), event_id(1))];
+    superseded(store.redeliver(again, late()).await);
+    superseded(store.save_ring(0, vec![1], late()).await.map(drop));
+
+    assert_eq!(configured(store, 0).await, before);
+    assert_eq!(store.event(event_id(2)).await.unwrap(), None);
+    assert_eq!(store.delivery(delivery_id(3)).await.unwrap(), None);
+    assert_eq!(store.ring().await.unwrap(), None);
+    assert_eq!(store.backlog().await.unwrap().live, 1);
+    let now = vec![RecordChange::OnlyAt(before.version), put("a", 4)];
+    let event = NewEvent { changes: now, ..new_event(2, at(0), vec![]) };
+    assert_eq!(store.accept(event).await.unwrap(), Accepted::New);
+    assert_eq!(configured(other, before.version).await.put, [record("a", 4)]);
+}
+
+/// Each thing once, as it is now.
+pub async fn changes_are_followed_by_version_and_removals_too(shared: impl Shared) {
+    let [store, other] = shared.stores();
+    assert_eq!(configured(other, 0).await, Configured::default());
+    store.change(vec![put("a", 1), put("b", 1), put("c", 1)]).await.unwrap();
+    let first = configured(other, 0).await;
+    assert_eq!(sorted(first.put), [record("a", 1), record("b", 1), record("c", 1)]);
+    store.change(vec![put("a", 2), remove("b")]).await.unwrap();
+    store.change(vec![put("a", 3), remove("c"), put("c", 2), remove("never")]).await.unwrap();
+    let since = configured(other, first.version).await;
+    assert!(since.version > first.version);
+    assert_eq!(sorted(since.put), [record("a", 3), record("c", 2)]);
+    assert_eq!(since.removed, [(RecordKind::Group, "b".to_owned())]);
+    let nothing = configured(other, since.version).await;
+    assert_eq!(nothing, Configured { version: since.version, ..Configured::default() });
+
+    store.change(vec![put("b", 9)]).await.unwrap();
+    let back = configured(other, since.version).await;
+    assert_eq!((back.put, back.removed), (vec![record("b", 9)], vec![]));
+    assert_eq!(configured(other, first.version).await.removed, []);
+}
+
+/// Who follows by version misses nothing, however commits are interleaved.
+pub async fn changes_of_two_nodes_at_once_are_seen_in_order(shared: impl Shared) {
+    let [store, other] = shared.stores();
+    let write = async |store: &dyn Store, who: &str| {
+        for number in 0..30 {
+            store.change(vec![put(&format!("{who}{number}"), 1)]).await.unwrap();
+        }
+    };
+    let (mut seen, mut version) = (Vec::new(), 0);
+    let follow = async {
+        while seen.len() < 60 {
+            let new = configured(other, version).await;
+            assert!(new.version >= version);
+            version = new.version;
+            seen.extend(new.put.into_iter().map(|record| record.id));
+            tokio::task::yield_now().await;
+        }
+    };
+    let all = async { tokio::join!(write(store, "one"), write(other, "two"), follow) };
+    timeout(PATIENCE, all).await.expect("every change is seen");
+    seen.sort();
+    seen.dedup();
+    assert_eq!((seen.len(), version), (60, 60));
+}
+
+/// It is found by shard, and nobody else is kept waiting or told of it.
+pub async fn how_endpoints_do_has_no_version(shared: impl Shared) {
+    let [store, other] = shared.stores();
+    let health = |number: u32| Record {
+        kind: RecordKind::EndpointHealth,
+        id: endpoint_id(number).to_string(),
+        consumer: Some(consumer(1)),
+        sealed: vec![1],
+    };
+    let changes = [3, 4, 0x104].map(|number| RecordChange::Put(health(number)));
+    store.change(changes.to_vec()).await.unwrap();
+    assert_eq!(configured(other, 0).await, Configured::default());
+    let cluster = other.cluster().unwrap();
+    let of = |number: u8| [Shard::new(number)].into_iter().collect::<Shards>();
+    assert_eq!(sorted(cluster.health(of(4)).await.unwrap()), [health(4), health(0x104)]);
+    assert_eq!(cluster.health(of(3)).await.unwrap(), [health(3)]);
+    assert_eq!(cluster.health(of(5).or(Shards::NONE)).await.unwrap(), []);
+    let gone = RecordChange::Remove { kind: RecordKind::EndpointHealth, id: health(3).id };
+    store.change(vec![gone]).await.unwrap();
+    assert_eq!(cluster.health(Shards::ALL).await.unwrap().len(), 2);
+    assert_eq!(configured(other, 0).await, Configured::default());
+}
+
+/// Of each shard from its own place on, and no more than was asked for.
+pub async fn arrivals_are_found_by_asking(shared: impl Shared) {
+    let [store, other] = shared.stores();
+    for number in 1..=6 {
+        let deliveries = vec![new_delivery(number, 1, at(5)), new_delivery(100 + number, 2, at(7))];
+        store.accept(new_event(number, at(0), deliveries)).await.unwrap();
+    }
+    let delivered = Outcome::Final(DeliveryState::Delivered);
+    store.settle(settlement(live(4, 4, 1, at(5), 0), delivered, at(9))).await.unwrap();
+    let cluster = other.cluster().unwrap();
+    let found = async |after: Vec<(u8, u32)>, limit| {
+        let after = after.into_iter().map(|(shard, id)| (Shard::new(shard), delivery_id(id))).collect();
+        let found = cluster.arrivals(after, limit).await.unwrap();
+        found.iter().map(|found| (found.id, found.work.endpoint)).collect::<Vec<_>>()
+    };
+    let expected = |all: &[(u32, u32)]| {
+        all.iter().map(|(id, endpoint)| (delivery_id(*id), endpoint_id(*endpoint))).collect::<Vec<_>>()
+    };
+    assert_eq!(found(vec![(1, 2)], 99).await, expected(&[(3, 1), (5, 1), (6, 1)]));
+    assert_eq!(found(vec![(1, 2), (2, 0)], 2).await, expected(&[(3, 1), (5, 1), (101, 2), (102, 2)]));
+    assert_eq!(found(vec![(1, 6), (3, 0)], 99).await, []);
+    assert_eq!(found(vec![], 99).await, []);
+}
+
+/// All that it says together, and the sender does not hear itself.
+pub async fn words_reach_the_other_node(shared: impl Shared) {
+    let [one, two] = clusters(&shared);
+    let (mut own, mut others) = (one.hints(), two.hints());
+    let shards: Shards = [Shard::new(1), Shard::new(255)].into_iter().collect();
+    // Words of before somebody listened are nobody's: they are repeated until the first is heard.
+    heard_again(&*one, &mut others, Hint::Configured).await;
+    for hint in [Hint::Arrived(shards), Hint::RingChanged, Hint::Withdrawn(endpoint_id(5))] {
+        one.hint(hint.clone());
+        until_heard(&mut others, &hint).await;
+    }
+    two.hint(Hint::RingChanged);
+    loop {
+        match timeout(PATIENCE, own.recv()).await.expect("the other's word is heard").unwrap() {
+            Hint::RingChanged => break,
+            Hint::Lost => {}
+            other => panic!("{other:?} is its own"),
+        }
+    }
+}
+
+/// And not longer; the one who waits gets it then.
+pub async fn a_turn_keeps_others_waiting_until_it_is_given_back(shared: impl Shared) {
+    let [one, two] = clusters(&shared);
+    for _ in 0..3 {
+        let held = one.turn().await.unwrap();
+        let mut waiting = Box::pin(two.turn());
+        assert!(timeout(Duration::from_millis(150), &mut waiting).await.is_err(), "there is one turn");
+        drop(held);
+        drop(timeout(PATIENCE, waiting).await.expect("it is given back").unwrap());
+    }
+}
+
+/// And by nobody who has lost it; what is told replaces what was told before.
+pub async fn conditions_are_told_by_those_who_own_the_shard(shared: impl Shared) {
+    let [one, two] = clusters(&shared);
+    let first = node(1, NodeRole::All);
+    one.tend(&first).await.unwrap();
+    let told = |number, text: &str| ToldCondition { endpoint: endpoint_id(number), told: text.to_owned() };
+    one.tell_conditions(first.id, vec![told(1, "held"), told(2, "open")]).await.unwrap();
+    let of = async |endpoint: Option<EndpointId>| {
+        let mut told = two.conditions(endpoint).await.unwrap();
+        told.sort_by_key(|told| told.endpoint);
+        told
+    };
+    assert_eq!(of(None).await, [told(1, "held"), told(2, "open")]);
+    assert_eq!(of(Some(endpoint_id(2))).await, [told(2, "open")]);
+    one.tell_conditions(first.id, vec![told(2, "half-open"), told(3, "held")]).await.unwrap();
+    assert_eq!(of(None).await, [told(2, "half-open"), told(3, "held")]);
+    assert_eq!(of(Some(endpoint_id(1))).await, []);
+    one.leave(first.id).await.unwrap();
+    assert_eq!(of(None).await, []);
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn clusters(shared: &impl Shared) -> [std::sync::Arc<dyn Cluster>; 2] {
+    shared.stores().map(|store| store.cluster().expect("it is shared"))
+}
+
+/// A node, as it says of itself.
+pub fn node(number: u8, role: NodeRole) -> Node {
+    Node {
+        id: NodeId::from_bytes([number; 16]),
+        name: format!("node-{number}"),
+        role,
+        program: "0.1.0".to_owned(),
+        started_at: at(i64::from(number)),
+    }
+}
+
+async fn heard_again(from: &dyn Cluster, by: &mut Receiver<Hint>, hint: Hint) {
+    for _ in 0..300 {
+        from.hint(hint.clone());
+        match timeout(Duration::from_millis(100), by.recv()).await {
+            Ok(Ok(heard)) if heard == hint => return,
+            _ => {}
+        }
+    }
+    panic!("{hint:?} is never heard");
+}
+
+async fn until_heard(by: &mut Receiver<Hint>, hint: &Hint) {
+    let heard = async {
+        loop {
+            match by.recv().await {
+                Ok(heard) if heard == *hint => return,
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => panic!("nobody speaks any more"),
+            }
+        }
+    };
+    timeout(PATIENCE, heard).await.unwrap_or_else(|_| panic!("{hint:?} is not heard"));
+}
+
+async fn configured(store: &dyn Store, after: u64) -> Configured {
+    store.cluster().unwrap().configured_after(after).await.unwrap()
+}
+
+async fn version(store: &dyn Store) -> u64 {
+    configured(store, 0).await.version
+}
+
+fn sorted(mut records: Vec<Record>) -> Vec<Record> {
+    records.sort_by(|a, b| a.id.cmp(&b.id));
+    records
+}
+
+fn record(id: &str, content: u8) -> Record {
+    Record { kind: RecordKind::Group, id: id.to_owned(), consumer: None, sealed: vec![content] }
+}
+
+fn put(id: &str, content: u8) -> RecordChange {
+    RecordChange::Put(record(id, content))
+}
+
+fn remove(id: &str) -> RecordChange {
+    RecordChange::Remove { kind: RecordKind::Group, id: id.to_owned() }
+}

@@ -1,0 +1,137 @@
+//! The tables of the shared store: made once, used by programs of different ages, and divided into days.
+
+use std::time::Duration;
+
+use waxseal_keys::{Clock, SystemClock, Timestamp};
+use waxseal_sender::id::{DeliveryId, EventId};
+use waxseal_sender::model::delivery::{DeliveryState, LiveDelivery};
+use waxseal_sender::store::postgres::PostgresStore;
+use waxseal_sender::store::{Kept, NewDelivery, NewEvent, Outbox, Outcome, Store, StoreError};
+use waxseal_tests::postgres::Postgres;
+use waxseal_tests::store_suite::aging::prune_all;
+use waxseal_tests::store_suite::fixture::{endpoint_id, new_event, owner_of, settlement};
+
+use crate::subject;
+
+#[tokio::test]
+async fn nodes_that_start_together_make_the_tables_once() {
+    let server = Postgres::shared();
+    let settings = subject::settings(&server.dsn(&server.create_database("together")));
+    let open = || PostgresStore::open(&settings);
+    let (one, two, three, four) = tokio::join!(open(), open(), open(), open());
+    for store in [one, two, three, four] {
+        store.unwrap().backlog().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn tables_of_a_newer_program_are_used_if_they_say_so() {
+    let server = Postgres::shared();
+    let database = server.create_database("newer");
+    let settings = subject::settings(&server.dsn(&database));
+    PostgresStore::migrate(&settings).await.unwrap();
+    server.execute(&database, "UPDATE schema_version SET version = 9");
+    PostgresStore::open(&settings).await.unwrap();
+    server.execute(&database, "UPDATE schema_version SET usable_from = 9");
+    let refused = PostgresStore::open(&settings).await;
+    assert!(matches!(refused, Err(StoreError::NewerSchema { found: 9, known: 1 })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn what_comes_now_has_partitions_and_the_days_ahead_too() {
+    let subject = subject::postgres().await;
+    let database = database(&subject);
+    let now = SystemClock.now();
+    accept(&subject.store, now, 1).await;
+    for table in ["events", "contents", "event_keys", "deliveries"] {
+        let server = Postgres::shared();
+        assert_eq!(server.execute(&database, &format!("SELECT count(*) FROM {table}")), "1", "{table}");
+        assert_eq!(server.execute(&database, &format!("SELECT count(*) FROM {table}_rest")), "0", "{table}");
+        let days = format!("SELECT count(*) FROM pg_inherits WHERE inhparent = '{table}'::regclass");
+        assert_eq!(server.execute(&database, &days), "5", "four days and the rest");
+    }
+}
+
+/// A day at once, if nobody waits for anything of it; the rest of the others row by row.
+#[tokio::test]
+async fn days_are_dropped_when_nothing_of_them_is_needed() {
+    let subject = subject::postgres().await;
+    let (store, database) = (&subject.store, database(&subject));
+    let day = Duration::from_secs(86_400);
+    let now = SystemClock.now();
+    let ago = |days: u32| now.saturating_sub(day * days);
+    for days in [10, 11] {
+        make_day(&database, ago(days));
+    }
+    let mut made = Vec::new();
+    for days in [10, 10, 10, 11, 11] {
+        made.push(accept(store, ago(days), 1).await);
+    }
+    // All but one of the younger day is delivered, and all of the older.
+    for live in &made[1..] {
+        deliver(store, live, ago(9)).await;
+    }
+    let removed = prune_all(store, Kept::Contents, ago(5), 100).await;
+    assert_eq!(removed.events, 4);
+    let kept = |kind: &str, days| exists(&database, kind, ago(days));
+    assert!(kept("contents", 10) && !kept("contents", 11) && !kept("event_keys", 11) && kept("events", 11));
+    let wanted = made.iter().map(|live| (live.event, live.consumer.clone())).collect();
+    let payloads = store.payloads(wanted).await.unwrap();
+    assert_eq!(payloads.iter().map(|payload| payload.event).collect::<Vec<_>>(), [made[0].event]);
+
+    let removed = prune_all(store, Kept::Records, ago(5), 100).await;
+    assert_eq!((removed.events, removed.deliveries), (4, 4));
+    assert!(kept("events", 10) && !kept("events", 11) && !kept("deliveries", 11) && !kept("attempts", 11));
+    assert_eq!(store.event(made[4].event).await.unwrap(), None);
+
+    // An attempt that is too young keeps its day.
+    deliver(store, &made[0], now).await;
+    assert_eq!(prune_all(store, Kept::Contents, ago(5), 100).await.events, 1);
+    assert_eq!(prune_all(store, Kept::Records, ago(5), 100).await.events, 0);
+    assert!(!kept("contents", 10) && kept("events", 10));
+    assert_eq!(prune_all(store, Kept::Records, now, 100).await.events, 1);
+    assert!(!kept("events", 10));
+}
+
+async fn accept(store: &dyn Store, moment: Timestamp, endpoint: u32) -> LiveDelivery {
+    let (event, id) = (EventId::generate(moment), DeliveryId::generate(moment));
+    let (endpoint, consumer) = (endpoint_id(endpoint), owner_of(endpoint));
+    let delivery = NewDelivery { id, endpoint, consumer: consumer.clone(), due_at: moment, expires_at: None };
+    store.accept(NewEvent { id: event, ..new_event(1, moment, vec![delivery]) }).await.unwrap();
+    LiveDelivery { id, event, endpoint, consumer, due_at: moment, attempts_made: 0, expires_at: None }
+}
+
+async fn deliver(store: &dyn Store, live: &LiveDelivery, moment: Timestamp) {
+    store.settle(settlement(live.clone(), Outcome::Final(DeliveryState::Delivered), moment)).await.unwrap();
+}
+
+fn database(subject: &subject::Postgres) -> String {
+    subject.settings.to_string().rsplit_once('/').unwrap().1.to_owned()
+}
+
+/// As it is called in the names of partitions.
+fn name(moment: Timestamp) -> String {
+    let sql = format!(
+        "SELECT to_char(to_timestamp({}) AT TIME ZONE 'UTC', 'YYYYMMDD')",
+        moment.as_millis() / 1_000
+    );
+    Postgres::shared().execute("postgres", &sql)
+}
+
+fn exists(database: &str, table: &str, moment: Timestamp) -> bool {
+    let sql = format!("SELECT to_regclass('{table}_{}') IS NOT NULL", name(moment));
+    Postgres::shared().execute(database, &sql) == "t"
+}
+
+/// What was made when that day was to come.
+fn make_day(database: &str, moment: Timestamp) {
+    let first = moment.as_millis() / 86_400_000 * 86_400_000;
+    let bound = |millis| EventId::lower_bound(Timestamp::from_millis(millis)).to_string()[4..].to_owned();
+    let (from, until, name) = (bound(first), bound(first + 86_400_000), name(moment));
+    for table in ["events", "contents", "event_keys", "deliveries", "attempts"] {
+        let sql = format!(
+            "CREATE TABLE {table}_{name} PARTITION OF {table} FOR VALUES FROM ('{from}') TO ('{until}')"
+        );
+        Postgres::shared().execute(database, &sql);
+    }
+}
