@@ -65,7 +65,7 @@ impl Cluster for StoreModel {
 
     async fn turn(&self) -> Result<Turn, StoreError> {
         self.own_line().reaches()?;
-        Ok(Turn::new(self.own_line().turn().lock_owned().await))
+        Ok(self.own_line().turn().await)
     }
 
     async fn works_by(&self, node: NodeId, version: Version) -> Result<(), StoreError> {

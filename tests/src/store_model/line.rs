@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Mutex as AsyncMutex, broadcast};
 use waxseal_keys::{Clock, Timestamp};
-use waxseal_sender::store::{Hint, StoreError};
+use waxseal_sender::store::{Hint, StoreError, Turn};
 
 use super::StoreModel;
 
@@ -25,6 +25,7 @@ struct Exchange {
     turn: Arc<AsyncMutex<()>>,
     lines: Mutex<Vec<broadcast::Sender<Hint>>>,
     loses_hints: AtomicBool,
+    loses_turns: AtomicBool,
 }
 
 impl StoreModel {
@@ -35,6 +36,7 @@ impl StoreModel {
             turn: Arc::default(),
             lines: Mutex::default(),
             loses_hints: AtomicBool::new(false),
+            loses_turns: AtomicBool::new(false),
         });
         let model = Self { line: Some(Line::new(exchange)), ..Self::default() };
         model.state().expect("its line is new").versions.shared = true;
@@ -61,6 +63,17 @@ impl StoreModel {
         }
     }
 
+    /// Whether turns get lost from now on as soon as they are given, as those of a node that is far too slow.
+    pub fn lose_turns(&self, lose: bool) {
+        self.own_line().exchange.loses_turns.store(lose, Ordering::SeqCst);
+    }
+
+    /// Just before each of the next changes that are to be made at one version of the configuration only, so many of
+    /// them, something else is changed.
+    pub fn interrupt(&self, changes: u32) {
+        self.state().expect("it can be reached").versions.interruptions = changes;
+    }
+
     pub(super) fn own_line(&self) -> &Line {
         self.line.as_ref().expect("the model is shared")
     }
@@ -84,8 +97,11 @@ impl Line {
         self.exchange.clock.now()
     }
 
-    pub(super) fn turn(&self) -> Arc<AsyncMutex<()>> {
-        Arc::clone(&self.exchange.turn)
+    pub(super) async fn turn(&self) -> Turn {
+        if self.exchange.loses_turns.load(Ordering::SeqCst) {
+            return Turn::new(());
+        }
+        Turn::new(Arc::clone(&self.exchange.turn).lock_owned().await)
     }
 
     /// Tells all nodes but this one.

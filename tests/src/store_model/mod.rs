@@ -25,6 +25,7 @@ use waxseal_sender::store::{
 
 use self::leases::Leases;
 use self::line::Line;
+pub use self::versions::Snapshot;
 use self::versions::Versions;
 
 /// The store; of a shared one, what one node holds of it. A clone is the same node's.
