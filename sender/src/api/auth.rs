@@ -15,6 +15,7 @@ use aws_lc_rs::rand;
 use axum::extract::FromRequestParts;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::StatusCode;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use waxseal_keys::Timestamp;
@@ -123,6 +124,12 @@ impl Caller {
             header.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(refused)?;
         if !scheme.eq_ignore_ascii_case("Bearer") || secret.len() != TOKEN_LEN {
             return Err(refused());
+        }
+        if !api.directory.is_up_to_date() {
+            // It may have been withdrawn on another node.
+            let detail =
+                "this node cannot tell at the moment what the others have changed; ask another one, or later";
+            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "api.behind", detail));
         }
         let token = api.directory.token_by_hash(&sha256_hex(secret.as_bytes())).ok_or_else(refused)?;
         match token.expires_at {
