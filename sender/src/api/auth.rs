@@ -15,7 +15,6 @@ use aws_lc_rs::rand;
 use axum::extract::FromRequestParts;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::StatusCode;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use waxseal_keys::Timestamp;
@@ -127,9 +126,7 @@ impl Caller {
         }
         if !api.directory.is_up_to_date() {
             // It may have been withdrawn on another node.
-            let detail =
-                "this node cannot tell at the moment what the others have changed; ask another one, or later";
-            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "api.behind", detail));
+            return Err(Problem::behind());
         }
         let token = api.directory.token_by_hash(&sha256_hex(secret.as_bytes())).ok_or_else(refused)?;
         match token.expires_at {

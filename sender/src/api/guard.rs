@@ -87,9 +87,7 @@ pub(super) async fn publish_trusted(State(api): State<Api>, request: Request, ne
     if api.signing_keys.are_trusted() {
         return next.run(request).await;
     }
-    let detail =
-        "this node cannot tell at the moment which signing keys are published; ask another one, or later";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "api.behind", detail).into_response()
+    Problem::behind().into_response()
 }
 
 fn timed_out() -> Problem {

@@ -19,10 +19,9 @@ use super::{Entry, Remembered, State, StoreModel};
 impl Outbox for StoreModel {
     async fn accept(&self, event: NewEvent) -> Result<Accepted, StoreError> {
         let mut state = self.state()?;
-        if let Some(new) = &event.idempotency {
-            if let Some(earlier) = state.earlier(new, event.accepted_at) {
-                return Ok(earlier);
-            }
+        let earlier = event.idempotency.as_ref().and_then(|new| state.earlier(new, event.accepted_at));
+        if let Some(earlier) = earlier {
+            return Ok(earlier);
         }
         state.versions.permit(&event.changes)?;
         if let Some(new) = &event.idempotency {

@@ -10,7 +10,7 @@ use waxseal_keys::{KeyEncryptionKey, KeyState, ManualClock, RingPolicy, Signatur
 use waxseal_receiver::jwks::publish::PublishedKeys;
 use waxseal_sender::data_keys::DataKeys;
 use waxseal_sender::signing_keys::SigningKeys;
-use waxseal_sender::signing_keys::sharing::{Passing, SPREAD};
+use waxseal_sender::signing_keys::sharing::{Passing, SPREAD, SystemPassing};
 use waxseal_sender::store::{Catalog, Store, TRUSTED_FOR};
 use waxseal_tests::store_model::StoreModel;
 
@@ -136,7 +136,7 @@ struct SigningNode {
 impl Site {
     async fn new() -> Self {
         let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(1_000_000)));
-        let passing = Arc::new(Told(Mutex::new(Instant::now())));
+        let passing = Arc::new(Told(Mutex::new(SystemPassing.instant())));
         let first = StoreModel::shared(Arc::<ManualClock>::clone(&clock));
         let kek = KeyEncryptionKey::generate();
         let mut nodes = Vec::new();
