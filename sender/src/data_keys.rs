@@ -4,7 +4,7 @@
 //! the key-encryption key, which is not in the store. All of them are held in memory, so that the hot path never
 //! waits for one. Destroying a consumer's key erases what was encrypted under it.
 //!
-//! Where several nodes use the store, what is in memory is what the directory has [fetched](DataKeys::fetch) together with
+//! Where several nodes use the store, what is in memory is what the directory has fetched together with
 //! what it has read; a key that another node has destroyed since opens nothing that is left.
 
 use std::collections::HashMap;

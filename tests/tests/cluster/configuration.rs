@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use waxseal_envelope::EventType;
-use waxseal_keys::{Clock, SystemClock};
+use waxseal_keys::{Clock, SystemClock, Timestamp};
 use waxseal_sender::directory::{ChangeError, DirectoryEvent};
-use waxseal_sender::id::TokenId;
+use waxseal_sender::id::{EndpointId, TokenId};
 use waxseal_sender::model::client_ca::ClientCa;
 use waxseal_sender::model::consumer::{DeclaredType, Visibility};
 use waxseal_sender::model::encryption_keys::{EncryptionKeySet, KeyOwner, KeySource};
 use waxseal_sender::model::endpoint::{Endpoint, EndpointStatus, PauseReason, Protection};
+use waxseal_sender::model::health::EndpointHealth;
 use waxseal_sender::model::secret::Secret;
 use waxseal_sender::model::token::ApiToken;
-use waxseal_sender::store::{LEASE, StoreError};
+use waxseal_sender::store::{Catalog, LEASE, Shard, Shards, StoreError};
 
 use crate::node::{LIMIT, Node, Site, endpoint, id, until};
 
@@ -228,6 +229,29 @@ async fn of_two_nodes_that_make_the_client_authority_at_once_both_have_one() {
 }
 
 #[tokio::test]
+async fn what_is_kept_of_endpoints_that_fail_is_read_when_their_shards_are_taken_over() {
+    let site = Site::new();
+    let (a, b) = (site.deaf_node().await, site.deaf_node().await);
+    a.create_consumer("acme").await.unwrap();
+    let (one, other) = (a.create_endpoint("acme").await.unwrap(), a.create_endpoint("acme").await.unwrap());
+    b.directory.catch_up().await.unwrap();
+    let version = a.directory.version();
+    for id in [one, other] {
+        keep_health(&a, id, Some(failing(id))).await;
+    }
+    let mut found = b.directory.failing_of(Shards::ALL).await.unwrap();
+    found.sort_by_key(|health| health.endpoint);
+    assert_eq!(found, [failing(one), failing(other)]);
+    let shard: Shards = [Shard::of(one)].into_iter().collect();
+    assert!(b.directory.failing_of(shard).await.unwrap().contains(&failing(one)));
+    keep_health(&a, one, None).await;
+    assert!(b.directory.failing_of(Shards::ALL).await.unwrap() == [failing(other)]);
+    assert_eq!(b.directory.failing(), [failing(other)], "it is not remembered either");
+    b.directory.catch_up().await.unwrap();
+    assert_eq!(b.directory.version(), version, "it is no change of what is configured");
+}
+
+#[tokio::test]
 async fn what_the_store_has_lost_is_not_shown_any_more() {
     let site = Site::new();
     let a = site.deaf_node().await;
@@ -241,6 +265,17 @@ async fn what_the_store_has_lost_is_not_shown_any_more() {
     assert!(a.directory.consumer(&id("beta")).is_none(), "a standby took over that did not have it");
     assert!(a.directory.endpoints(None, None, 9).is_empty());
     a.create_group("gold").await.unwrap();
+}
+
+async fn keep_health(node: &Node, id: EndpointId, health: Option<EndpointHealth>) {
+    let edit = node.directory.begin_health(id, health).unwrap();
+    node.model.change(vec![edit.change()]).await.unwrap();
+    edit.adopt();
+}
+
+fn failing(endpoint: EndpointId) -> EndpointHealth {
+    let failing_since = Timestamp::from_seconds(1_000);
+    EndpointHealth { endpoint, consumer: id("acme"), failing_since, attempts: 3, open: None }
 }
 
 fn pause(endpoint: &mut Endpoint, reason: PauseReason) -> Result<(), ChangeError> {

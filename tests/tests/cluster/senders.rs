@@ -80,7 +80,7 @@ async fn a_node_that_has_lost_the_store_publishes_no_keys_and_takes_no_token() {
 #[tokio::test]
 async fn an_endpoint_is_paused_also_if_others_change_something_at_that_moment() {
     let (one, other) = two().await;
-    let sink = Sink::start().await;
+    let mut sink = Sink::start().await;
     sink.answer(410);
     let directory = one.sender.directory();
     let name = EventType::parse("order.created").unwrap();
@@ -110,6 +110,8 @@ async fn an_endpoint_is_paused_also_if_others_change_something_at_that_moment() 
         })
         .await;
     }
+    sink.next().await;
+    assert!(sink.waiting().is_none(), "what it answered was recorded, and it was not asked again");
     one.sender.stop().await;
     other.sender.stop().await;
 }
