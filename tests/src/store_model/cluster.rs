@@ -13,6 +13,7 @@ use super::StoreModel;
 #[async_trait]
 impl Cluster for StoreModel {
     async fn tend(&self, node: &Node) -> Result<Tenure, StoreError> {
+        self.takes_time().await;
         let now = self.own_line().now();
         Ok(self.state()?.leases.tend(node, now))
     }
@@ -28,6 +29,7 @@ impl Cluster for StoreModel {
     }
 
     async fn overview(&self) -> Result<Overview, StoreError> {
+        self.takes_time().await;
         let now = self.own_line().now();
         Ok(self.state()?.leases.overview(now))
     }
@@ -51,6 +53,7 @@ impl Cluster for StoreModel {
     }
 
     async fn configured_after(&self, version: Version) -> Result<Configured, StoreError> {
+        self.takes_time().await;
         Ok(self.state()?.configured_after(version))
     }
 
@@ -69,6 +72,7 @@ impl Cluster for StoreModel {
     }
 
     async fn works_by(&self, node: NodeId, version: Version) -> Result<(), StoreError> {
+        self.takes_time().await;
         self.state()?.leases.works_by(node, version);
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What connects a node with a model that it shares with others: a line that can be cut, and on which hints can be lost.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Mutex as AsyncMutex, broadcast};
@@ -26,6 +26,7 @@ struct Exchange {
     lines: Mutex<Vec<broadcast::Sender<Hint>>>,
     loses_hints: AtomicBool,
     loses_turns: AtomicBool,
+    done: AtomicU32,
 }
 
 impl StoreModel {
@@ -37,6 +38,7 @@ impl StoreModel {
             lines: Mutex::default(),
             loses_hints: AtomicBool::new(false),
             loses_turns: AtomicBool::new(false),
+            done: AtomicU32::new(0),
         });
         let model = Self { line: Some(Line::new(exchange)), ..Self::default() };
         model.state().expect("its line is new").versions.shared = true;
@@ -91,6 +93,12 @@ impl Line {
             return Err(StoreError::Unavailable("the line is cut".into()));
         }
         Ok(())
+    }
+
+    /// How many turns others get before something is done: some, never the same number for long.
+    pub(super) fn turns_of_others(&self) -> u32 {
+        let done = self.exchange.done.fetch_add(1, Ordering::Relaxed);
+        done.wrapping_mul(0x9E37_79B9) >> 29
     }
 
     pub(super) fn now(&self) -> Timestamp {

@@ -72,6 +72,13 @@ struct Remembered {
 }
 
 impl StoreModel {
+    /// Lets others go first, as whoever waits for a real store does.
+    async fn takes_time(&self) {
+        for _ in 0..self.line.as_ref().map_or(0, Line::turns_of_others) {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// The model, where this node can reach it.
     fn state(&self) -> Result<MutexGuard<'_, State>, StoreError> {
         self.line.as_ref().map_or(Ok(()), Line::reaches)?;
@@ -127,6 +134,7 @@ impl Catalog for StoreModel {
     }
 
     async fn change(&self, changes: Vec<RecordChange>) -> Result<(), StoreError> {
+        self.takes_time().await;
         let mut state = self.state()?;
         state.versions.permit(&changes)?;
         state.change(changes);
@@ -157,6 +165,7 @@ impl Catalog for StoreModel {
 #[async_trait]
 impl KeyRecords for StoreModel {
     async fn ring(&self) -> Result<Option<RingRecord>, StoreError> {
+        self.takes_time().await;
         Ok(self.state()?.ring.clone())
     }
 
@@ -166,6 +175,7 @@ impl KeyRecords for StoreModel {
         sealed: Vec<u8>,
         changes: Vec<RecordChange>,
     ) -> Result<bool, StoreError> {
+        self.takes_time().await;
         let mut state = self.state()?;
         let version = state.ring.as_ref().map_or(0, |ring| ring.version);
         if version == expected {
@@ -181,20 +191,24 @@ impl KeyRecords for StoreModel {
     }
 
     async fn data_keys_of(&self, consumers: Vec<ConsumerId>) -> Result<Vec<DataKeyRecord>, StoreError> {
+        self.takes_time().await;
         let state = self.state()?;
         Ok(consumers.into_iter().filter_map(|id| state.data_keys.get(&Some(id)).cloned()).collect())
     }
 
     async fn keep_data_key(&self, key: DataKeyRecord) -> Result<DataKeyRecord, StoreError> {
+        self.takes_time().await;
         Ok(self.state()?.data_keys.entry(key.consumer.clone()).or_insert(key).clone())
     }
 
     async fn destroy_data_key(&self, consumer: ConsumerId) -> Result<(), StoreError> {
+        self.takes_time().await;
         self.state()?.data_keys.remove(&Some(consumer));
         Ok(())
     }
 
     async fn destroy_this_data_key(&self, key: DataKeyRecord) -> Result<(), StoreError> {
+        self.takes_time().await;
         let mut state = self.state()?;
         if state.data_keys.get(&key.consumer) == Some(&key) {
             state.data_keys.remove(&key.consumer);

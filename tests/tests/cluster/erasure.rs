@@ -60,7 +60,7 @@ async fn a_key_that_an_erasure_left_is_never_used_again() {
     assert!(a.model.data_keys_of(vec![id("gamma")]).await.unwrap().is_empty(), "so does erasing it again");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_reads_while_others_erase_and_create_never_finds_damage() {
     const ROUNDS: usize = 150;
     let site = Site::new();
