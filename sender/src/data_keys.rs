@@ -3,9 +3,12 @@
 //! Each consumer has one; the sender has one more for what belongs to no consumer. They lie in the store wrapped by
 //! the key-encryption key, which is not in the store. All of them are held in memory, so that the hot path never
 //! waits for one. Destroying a consumer's key erases what was encrypted under it.
+//!
+//! Where several nodes use the store, what is in memory is what the directory has fetched together with
+//! what it has read; a key that another node has destroyed since opens nothing that is left.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use waxseal_keys::{DataKey, KeyEncryptionKey, VaultError};
 
@@ -18,7 +21,14 @@ pub struct DataKeys {
     store: Arc<dyn Store>,
     kek: KeyEncryptionKey,
     system: Arc<DataKey>,
-    consumers: RwLock<HashMap<ConsumerId, Arc<DataKey>>>,
+    consumers: RwLock<HashMap<ConsumerId, Held>>,
+}
+
+/// A consumer's key, and the form in which it is kept.
+#[derive(Debug)]
+struct Held {
+    key: Arc<DataKey>,
+    record: DataKeyRecord,
 }
 
 /// Why a data key is not to be had.
@@ -52,17 +62,17 @@ impl DataKeys {
         let mut consumers = HashMap::new();
         let mut system = None;
         for record in store.data_keys().await? {
-            let key = Arc::new(unwrap(&kek, &record)?);
-            match record.consumer {
+            let held = Held::of(&kek, record)?;
+            match held.record.consumer.clone() {
                 Some(consumer) => {
-                    consumers.insert(consumer, key);
+                    consumers.insert(consumer, held);
                 }
-                None => system = Some(key),
+                None => system = Some(held),
             }
         }
         let system = match system {
-            Some(key) => key,
-            None => make(store.as_ref(), &kek, None).await?,
+            Some(held) => held.key,
+            None => make(store.as_ref(), &kek, None).await?.key,
         };
         Ok(Self { store, kek, system, consumers: RwLock::new(consumers) })
     }
@@ -74,12 +84,12 @@ impl DataKeys {
 
     /// The key of this consumer, if it has one.
     pub fn of(&self, consumer: &ConsumerId) -> Option<Arc<DataKey>> {
-        self.consumers.read().unwrap_or_else(PoisonError::into_inner).get(consumer).cloned()
+        self.read().get(consumer).map(|held| Arc::clone(&held.key))
     }
 
     /// Every consumer that has a key.
     pub fn consumers(&self) -> Vec<ConsumerId> {
-        self.consumers.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+        self.read().keys().cloned().collect()
     }
 
     /// The key of this consumer, made and kept if it has none yet.
@@ -90,9 +100,9 @@ impl DataKeys {
         if let Some(key) = self.of(consumer) {
             return Ok(key);
         }
-        let key = make(self.store.as_ref(), &self.kek, Some(consumer.clone())).await?;
-        let mut consumers = self.consumers.write().unwrap_or_else(PoisonError::into_inner);
-        Ok(Arc::clone(consumers.entry(consumer.clone()).or_insert(key)))
+        let made = make(self.store.as_ref(), &self.kek, Some(consumer.clone())).await?;
+        let mut consumers = self.write();
+        Ok(Arc::clone(&consumers.entry(consumer.clone()).or_insert(made).key))
     }
 
     /// Destroys the key of this consumer, in the store and in memory.
@@ -101,8 +111,62 @@ impl DataKeys {
     /// If the store fails; then the key still works.
     pub async fn destroy(&self, consumer: &ConsumerId) -> Result<(), DataKeyError> {
         self.store.destroy_data_key(consumer.clone()).await?;
-        self.consumers.write().unwrap_or_else(PoisonError::into_inner).remove(consumer);
+        self.forget(consumer);
         Ok(())
+    }
+
+    /// As [`Self::destroy`], but leaves a key alone that another node has kept for this consumer since.
+    ///
+    /// # Errors
+    /// As of [`Self::destroy`].
+    pub(crate) async fn destroy_known(&self, consumer: &ConsumerId) -> Result<(), DataKeyError> {
+        let record = self.read().get(consumer).map(|held| held.record.clone());
+        if let Some(record) = record {
+            self.store.destroy_this_data_key(record).await?;
+        }
+        self.forget(consumer);
+        Ok(())
+    }
+
+    /// Looks up the keys of these consumers in the store, for what was read of it: whoever has none there has none here
+    /// any more.
+    ///
+    /// # Errors
+    /// If the store fails, or a key does not open; then those that were known stay.
+    pub(crate) async fn fetch(&self, consumers: Vec<ConsumerId>) -> Result<(), DataKeyError> {
+        let mut found = HashMap::new();
+        for record in self.store.data_keys_of(consumers.clone()).await? {
+            let held = Held::of(&self.kek, record)?;
+            found.extend(held.record.consumer.clone().map(|consumer| (consumer, held)));
+        }
+        let mut known = self.write();
+        for consumer in consumers.iter().filter(|consumer| !found.contains_key(*consumer)) {
+            known.remove(consumer);
+        }
+        known.extend(found);
+        Ok(())
+    }
+
+    /// As [`Self::fetch`], of every consumer that has a key.
+    ///
+    /// # Errors
+    /// As of [`Self::fetch`].
+    pub(crate) async fn fetch_all(&self) -> Result<(), DataKeyError> {
+        let kept = self.store.data_keys().await?.into_iter().filter_map(|record| record.consumer);
+        self.fetch(kept.chain(self.consumers()).collect()).await
+    }
+
+    /// Forgets the key of a consumer that is gone. The store is left as it is.
+    pub(crate) fn forget(&self, consumer: &ConsumerId) {
+        self.write().remove(consumer);
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<ConsumerId, Held>> {
+        self.consumers.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<ConsumerId, Held>> {
+        self.consumers.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The key that wraps the others, and the signing ring.
@@ -111,15 +175,21 @@ impl DataKeys {
     }
 }
 
+impl Held {
+    fn of(kek: &KeyEncryptionKey, record: DataKeyRecord) -> Result<Self, DataKeyError> {
+        Ok(Self { key: Arc::new(unwrap(kek, &record)?), record })
+    }
+}
+
 /// Makes a key and keeps it. Of two that are made at once the store keeps the first, and both callers get that one.
 async fn make(
     store: &dyn Store,
     kek: &KeyEncryptionKey,
     consumer: Option<ConsumerId>,
-) -> Result<Arc<DataKey>, DataKeyError> {
+) -> Result<Held, DataKeyError> {
     let wrapped = kek.wrap(&DataKey::generate(), context(consumer.as_ref()).as_bytes());
     let kept = store.keep_data_key(DataKeyRecord { consumer, kek_id: kek.id(), wrapped }).await?;
-    Ok(Arc::new(unwrap(kek, &kept)?))
+    Held::of(kek, kept)
 }
 
 pub(crate) fn unwrap(kek: &KeyEncryptionKey, record: &DataKeyRecord) -> Result<DataKey, DataKeyError> {

@@ -3,7 +3,8 @@
 //! Whoever may create endpoints or give keys chooses whom we ask. Guarantees that one host, on whatever ports and paths and for
 //! however many consumers, is asked once in a while and a bounded number of times an hour; that one consumer has a part
 //! of that only, so that it cannot use it up for the others; and that one consumer has a bounded number of all hosts
-//! together. Names that lead to the same address count apart: the last bound is theirs.
+//! together. Names that lead to the same address count apart: the last bound is theirs. Where several nodes use the store,
+//! each counts for itself.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;

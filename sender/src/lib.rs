@@ -47,6 +47,7 @@ pub mod database;
 pub mod descriptors;
 pub mod directory;
 pub mod engine;
+pub mod following;
 mod host_limits;
 pub mod id;
 mod known_late;

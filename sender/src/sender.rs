@@ -27,9 +27,12 @@ use crate::directory::{ChangeError, Directory};
 use crate::engine::egress::guard::PlainHttp;
 use crate::engine::egress::{Egress, EgressError, EgressPolicy};
 use crate::engine::{Engine, EngineHandle, EngineParts, EnginePolicy};
+use crate::following::Following;
+use crate::id::NodeId;
 use crate::operations::{Operations, OperationsParts, OperationsPolicy};
 use crate::publish::Publisher;
 use crate::recover::Recoveries;
+use crate::signing_keys::sharing::{Passing, SystemPassing};
 use crate::signing_keys::{Certification, SigningKeys, SigningKeysError, X5c};
 use crate::store::{KeyRecords, Store, StoreError};
 use crate::upkeep::{Retention, Upkeep};
@@ -75,7 +78,9 @@ pub struct Sender {
     jwks_max_age: Duration,
     issuer: Issuer,
     by_hand: ByHandLimits,
+    node: NodeId,
     stop: watch::Sender<bool>,
+    following: Option<JoinHandle<()>>,
     maintenance: JoinHandle<()>,
     recoveries: JoinHandle<()>,
     upkeep: JoinHandle<()>,
@@ -166,12 +171,15 @@ impl Sender {
             Directory::load_with_clock(Arc::clone(&store), Arc::clone(&data_keys), Arc::clone(&clock))
                 .await?;
         let key_records: Arc<dyn KeyRecords> = Arc::<dyn Store>::clone(&store);
-        let signing_keys = SigningKeys::open(
+        let cluster = store.cluster();
+        let passing: Arc<dyn Passing> = Arc::new(SystemPassing);
+        let signing_keys = SigningKeys::open_among(
             key_records,
             Arc::clone(&data_keys),
             settings.ring,
             settings.algorithm,
             Arc::clone(&clock),
+            cluster.clone().map(|cluster| (cluster, passing)),
         )
         .await?;
         signing_keys.certify(Certification::of(&settings.issuer, settings.x5c)).await?;
@@ -234,6 +242,10 @@ impl Sender {
             settings.operations,
         );
         let operations = tokio::spawn(operations.run(stopped.clone()));
+        let node = NodeId::generate(clock.now());
+        let following = cluster
+            .map(|cluster| Following::new(cluster, Arc::clone(&directory), Arc::clone(&signing_keys), node))
+            .map(|following| tokio::spawn(following.run(stopped.clone())));
         let maintenance = tokio::spawn(Arc::clone(&signing_keys).maintain(stopped));
         let jwks_max_age = settings.jwks_max_age;
         Ok(Self {
@@ -250,7 +262,9 @@ impl Sender {
             jwks_max_age,
             issuer: settings.issuer,
             by_hand: settings.by_hand,
+            node,
             stop,
+            following,
             maintenance,
             recoveries,
             upkeep,
@@ -288,6 +302,11 @@ impl Sender {
         &self.directory
     }
 
+    /// Which node it is, where several use the store.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
     /// Stops: nothing new is begun, what is under way may finish. What does not is made again after the next start.
     pub async fn stop(self) {
         // An error only says that maintenance has ended by itself.
@@ -297,5 +316,8 @@ impl Sender {
         let _ = self.operations.await;
         self.engine.stop().await;
         let _ = self.maintenance.await;
+        if let Some(following) = self.following {
+            let _ = following.await;
+        }
     }
 }

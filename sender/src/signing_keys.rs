@@ -8,11 +8,13 @@
 //! A planned rotation needs nobody: [`SigningKeys::maintain`] does what is due. What was due while no process ran is done at
 //! the next start.
 //!
-//! One node publishes today, so "every node publishes it" is when this one does.
+//! Where one process has the store to itself, "every node publishes it" is when this one does; where several use it, see
+//! [`sharing`].
 
 mod certificate;
 pub mod import;
 mod kept;
+pub mod sharing;
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -27,9 +29,10 @@ use waxseal_keys::{
 pub use self::certificate::{Certification, X5c};
 pub(crate) use self::kept::CONTEXT;
 use self::kept::{Kept, create, entries_of, load, save};
+use self::sharing::{Passing, Sharing};
 use crate::audit::Recorder;
 use crate::data_keys::DataKeys;
-use crate::store::{KeyRecords, StoreError};
+use crate::store::{Cluster, KeyRecords, StoreError};
 
 /// The signing keys of this sender.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ pub struct SigningKeys {
     alg: SignatureAlgorithm,
     clock: Arc<dyn Clock>,
     certification: OnceLock<Certification>,
+    /// Where several nodes use the store.
+    sharing: Option<Sharing>,
     recorder: Recorder,
     /// What is on disk, as far as we know. Readers take the lock for the length of a clone.
     kept: RwLock<Arc<Kept>>,
@@ -114,6 +119,22 @@ impl SigningKeys {
         alg: SignatureAlgorithm,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, SigningKeysError> {
+        Self::open_among(store, data_keys, policy, alg, clock, None).await
+    }
+
+    /// As [`Self::open`], where several nodes may use the store: with what tells how much time passes.
+    ///
+    /// # Errors
+    /// As of [`Self::open`].
+    pub async fn open_among(
+        store: Arc<dyn KeyRecords>,
+        data_keys: Arc<DataKeys>,
+        policy: RingPolicy,
+        alg: SignatureAlgorithm,
+        clock: Arc<dyn Clock>,
+        others: Option<(Arc<dyn Cluster>, Arc<dyn Passing>)>,
+    ) -> Result<Arc<Self>, SigningKeysError> {
+        let sharing = others.map(|(cluster, passing)| Sharing::new(cluster, passing));
         let recorder = Recorder::new(Arc::clone(&data_keys), Arc::clone(&clock));
         let kept = match load(store.as_ref(), &data_keys, policy, clock.now()).await? {
             Some(kept) => kept,
@@ -126,18 +147,24 @@ impl SigningKeys {
             alg,
             clock,
             certification: OnceLock::new(),
+            sharing,
             recorder,
             kept: RwLock::new(Arc::new(kept)),
             changing: Mutex::new(()),
             active_changes: watch::Sender::new(0),
             changed: Notify::new(),
         });
+        keys.note(&keys.kept().ring);
         keys.advance().await?;
         Ok(keys)
     }
 
-    /// The key that signs now. `None`: it was revoked and no standby is ready.
+    /// The key that signs now. `None`: it was revoked and no standby is ready, or what other nodes have made of the ring
+    /// is not known.
     pub fn active(&self) -> Option<SigningKey> {
+        if !self.are_trusted() {
+            return None;
+        }
         self.kept().ring.active_at(self.clock.now()).cloned()
     }
 
@@ -195,10 +222,13 @@ impl SigningKeys {
     /// If the store or the making of a key fails. It is safe to call again.
     pub async fn advance(&self) -> Result<(), SigningKeysError> {
         self.roll().await?;
-        // What the lines above have shown is on disk and in every answer of the JWKS from here on.
+        // What the lines above have shown is on disk and in every answer of the JWKS from here on: in this node's at once.
+        let spread = |kid: &str| self.sharing.as_ref().is_none_or(|sharing| sharing.is_spread(kid));
         self.change(|ring, now| {
-            let waiting =
-                |entry: &&RingEntry| entry.state() == KeyState::Pending && entry.published_since().is_none();
+            let waiting = |entry: &&RingEntry| {
+                let is_new = entry.state() == KeyState::Pending && entry.published_since().is_none();
+                is_new && spread(entry.kid())
+            };
             let kids: Vec<_> =
                 ring.entries().iter().filter(waiting).map(|entry| entry.kid().to_owned()).collect();
             let mut changed = false;
@@ -287,9 +317,13 @@ impl SigningKeys {
 
     /// Writes the ring and shows it; or, if somebody else was faster, shows theirs and says no.
     async fn keep(&self, expected: u64, ring: KeyRing) -> Result<bool, SigningKeysError> {
-        let entries = entries_of(&self.recorder, self.kept().ring.entries(), &ring);
-        if save(self.store.as_ref(), &self.data_keys, expected, &ring, entries).await? {
+        let mut changes = entries_of(&self.recorder, self.kept().ring.entries(), &ring);
+        changes.extend(self.counted(&ring));
+        if save(self.store.as_ref(), &self.data_keys, expected, &ring, changes).await? {
             self.show(Kept::at(self.clock.now(), expected + 1, ring));
+            if let Some(sharing) = &self.sharing {
+                sharing.tell();
+            }
             return Ok(true);
         }
         let now = self.clock.now();
@@ -300,9 +334,13 @@ impl SigningKeys {
     }
 
     fn show(&self, kept: Kept) {
+        self.note(&kept.ring);
         let kept = Arc::new(kept);
         let before = {
             let mut shown = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+            if kept.version < shown.version {
+                return; // somebody has read what was written since
+            }
             std::mem::replace(&mut *shown, kept.clone())
         };
         if before.active_kid != kept.active_kid {
@@ -317,7 +355,8 @@ impl SigningKeys {
     fn until_next_change(&self) -> Duration {
         let next = self.kept().ring.next_change_at();
         let pause = next.map_or(LONGEST_PAUSE, |at| at.duration_since(self.clock.now()));
-        pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+        let spread = self.sharing.as_ref().and_then(Sharing::until_spread);
+        pause.min(spread.unwrap_or(LONGEST_PAUSE)).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
     }
 }
 

@@ -124,6 +124,10 @@ impl Caller {
         if !scheme.eq_ignore_ascii_case("Bearer") || secret.len() != TOKEN_LEN {
             return Err(refused());
         }
+        if !api.directory.is_up_to_date() {
+            // It may have been withdrawn on another node.
+            return Err(Problem::behind());
+        }
         let token = api.directory.token_by_hash(&sha256_hex(secret.as_bytes())).ok_or_else(refused)?;
         match token.expires_at {
             Some(end) if end <= api.clock.now() => Err(refused()),

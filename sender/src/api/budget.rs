@@ -3,7 +3,8 @@
 //! Each of them is written to the operator's disk, and a consumer could ask for them without end. Guarantees that one
 //! consumer, through however many tokens, gets what [`ByHandLimits`] allows within an hour, a sixth of it at once; that
 //! whoever is refused learns when to come again; and that what is remembered is bounded. Tokens that are bound to nobody
-//! are the operator's own and are not counted. A restart forgets what was spent.
+//! are the operator's own and are not counted. A restart forgets what was spent. Where several nodes use the store, each
+//! counts for itself: a consumer gets as much at each of them.
 
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};

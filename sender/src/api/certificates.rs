@@ -11,6 +11,9 @@ use super::problem::Problem;
 use super::request::{Name, NoQuery};
 
 pub(super) async fn get(State(api): State<Api>, Name(file): Name, _: NoQuery) -> Result<Response, Problem> {
+    if !api.signing_keys.are_trusted() {
+        return Err(Problem::behind());
+    }
     let certificate = file.strip_suffix(".pem").and_then(|kid| api.signing_keys.certificate(kid));
     let certificate = certificate.ok_or_else(|| Problem::not_found("published signing key"))?;
     let headers = [

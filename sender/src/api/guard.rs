@@ -72,6 +72,24 @@ pub(super) async fn carry_out(request: Request, next: Next) -> Response {
     }
 }
 
+/// Where several nodes use the store: whoever is told that something was changed may rely on all of them working by it.
+pub(super) async fn everywhere(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let only_reads = request.method().is_safe();
+    let response = next.run(request).await;
+    if !only_reads && response.status().is_success() {
+        api.directory.everywhere().await;
+    }
+    response
+}
+
+/// A node that does not know what others have made of the signing keys publishes none.
+pub(super) async fn publish_trusted(State(api): State<Api>, request: Request, next: Next) -> Response {
+    if api.signing_keys.are_trusted() {
+        return next.run(request).await;
+    }
+    Problem::behind().into_response()
+}
+
 fn timed_out() -> Problem {
     let detail = "the request took too long; it may or may not have been carried out";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "api.timeout", detail)

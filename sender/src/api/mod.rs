@@ -146,7 +146,9 @@ pub fn router(parts: ApiParts) -> Router {
     let others = configuration()
         .merge(flow())
         .merge(administration())
+        .layer(from_fn_with_state(api.clone(), guard::everywhere))
         .layer(from_fn_with_state(api.clone(), guard::carry_out));
+    let well_known = well_known.layer(from_fn_with_state(api.clone(), guard::publish_trusted));
     publishing
         .merge(others)
         .merge(well_known)

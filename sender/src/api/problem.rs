@@ -104,6 +104,13 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "api.unavailable", detail).because(code, source)
     }
 
+    /// It depends on what other nodes have changed lately, and this one has not been able to read that.
+    pub(super) fn behind() -> Self {
+        let detail =
+            "this node cannot tell at the moment what the others have changed; ask another one, or later";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "api.behind", detail)
+    }
+
     /// Says after which time the same may be asked again, in whole seconds.
     pub(super) fn retry_after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }

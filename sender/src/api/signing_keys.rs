@@ -81,6 +81,10 @@ pub(super) async fn revoke(
 ) -> Result<Json<Value>, Problem> {
     caller.unbound()?;
     api.signing_keys.revoke(&kid).await?;
+    // It counts as a change of what is configured, so that it is known everywhere when this is answered.
+    if let Err(error) = api.directory.catch_up().await {
+        tracing::warn!(code = error.code(), %kid, "other nodes may sign with a revoked key for some seconds");
+    }
     Ok(shown(&api))
 }
 

@@ -10,6 +10,9 @@
 //! **At rest** an entry has ids, the action and the time in the clear, because the store searches by them, and the rest
 //! encrypted: under the data key of the consumer that it is about, or the sender's own. Erasing a consumer so destroys
 //! the details of its entries and leaves that there were changes, by whom, and that it was erased.
+//!
+//! **With several nodes** each writes the entries of what it changed, and any of them shows all: they are read from the
+//! store. An entry is no change of what is configured: it waits for no turn.
 
 pub(crate) mod fields;
 mod origin;

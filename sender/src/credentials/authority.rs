@@ -90,12 +90,13 @@ impl ClientAuthority {
             return Ok(kept);
         }
         let now = self.clock.now();
-        let made = match self.directory.client_ca() {
+        let old = self.directory.client_ca();
+        let made = match &old {
             Some(old) => certify(old.name.clone(), &KeyPair::from_pem(old.private_key.reveal())?, now)?,
             None => certify(format!("Waxseal client CA {}", self.host()), &KeyPair::generate()?, now)?,
         };
         tracing::info!(name = made.name, "a certificate was made for the authority of client certificates");
-        Ok(self.directory.put_client_ca(made).await?)
+        Ok(self.directory.put_client_ca(made, old.as_deref()).await?)
     }
 
     /// The certificate that a consumer's endpoints are shown.

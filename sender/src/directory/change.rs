@@ -6,13 +6,12 @@ use std::sync::Arc;
 use waxseal_envelope::EventType;
 
 use super::fit::{
-    audience_is_free, groups_exist, id_is_no_audience, invalid, one_more_endpoint_fits, one_more_token_fits,
-    subscription_fits, visible_groups_exist,
+    audience_is_free, invalid, one_more_endpoint_fits, one_more_token_fits, subscription_fits,
+    visible_groups_exist,
 };
 use super::item::{Edit, Item, Name};
 use super::{ChangeError, Directory, KeysGivenBy};
-use crate::carried_out::CarriedOut;
-use crate::id::{ConsumerId, EndpointId, GroupName, TokenId};
+use crate::id::{EndpointId, GroupName, TokenId};
 use crate::model::client_ca::ClientCa;
 use crate::model::consumer::{Consumer, DeclaredType, Group, Visibility};
 use crate::model::encryption_keys::{EncryptionKeySet, KeyOwner};
@@ -20,85 +19,12 @@ use crate::model::endpoint::Endpoint;
 use crate::model::token::ApiToken;
 
 impl Directory {
-    /// Creates a consumer, and its data key.
-    ///
-    /// # Errors
-    /// If there is one with this id, another's endpoint has the id as its audience, or one of its groups does not exist.
-    pub async fn create_consumer(&self, consumer: Consumer) -> Result<Arc<Consumer>, ChangeError> {
-        let changing = self.turn().await;
-        self.read(|state| {
-            absent(state.consumers.contains_key(&consumer.id), "consumer", &consumer.id)?;
-            id_is_no_audience(state, &consumer.id)?;
-            groups_exist(state, "groups", &consumer.groups)
-        })?;
-        if self.keys.of(&consumer.id).is_some() {
-            // Left by an erasure that was cut off. The new holder of the name must not read the old one's events.
-            self.keys.destroy(&consumer.id).await?;
-        }
-        self.keys.of_or_create(&consumer.id).await?;
-        let consumer = Arc::new(consumer);
-        self.commit(changing, vec![Edit::Put(Item::Consumer(Arc::clone(&consumer)))]).await?;
-        Ok(consumer)
-    }
-
-    /// Changes a consumer. `edit` must leave its id as it is.
-    ///
-    /// # Errors
-    /// If there is none with this id, one of its new groups does not exist, or `edit` refuses.
-    pub async fn update_consumer(
-        &self,
-        id: &ConsumerId,
-        edit: impl FnOnce(&mut Consumer) -> Result<(), ChangeError> + Send,
-    ) -> Result<Arc<Consumer>, ChangeError> {
-        let changing = self.turn().await;
-        let mut consumer = Consumer::clone(&*self.consumer(id).ok_or_else(|| missing("consumer", id))?);
-        edit(&mut consumer)?;
-        self.read(|state| groups_exist(state, "groups", &consumer.groups))?;
-        let consumer = Arc::new(consumer);
-        self.commit(changing, vec![Edit::Put(Item::Consumer(Arc::clone(&consumer)))]).await?;
-        Ok(consumer)
-    }
-
-    /// Removes a consumer with its endpoints, keys and tokens, then destroys its data key. Returns the endpoints,
-    /// whose live deliveries are the caller's to cancel.
-    ///
-    /// # Errors
-    /// If there is none with this id.
-    pub async fn delete_consumer(&self, id: &ConsumerId) -> Result<Vec<EndpointId>, ChangeError> {
-        let changing = self.turn().await;
-        let (edits, endpoints) = self.read(|state| {
-            // A data key without its consumer is what a failure between the two writes below leaves: finish it.
-            if !state.consumers.contains_key(id) && self.keys.of(id).is_none() {
-                return Err(missing("consumer", id));
-            }
-            let endpoints: Vec<_> = state.endpoints_of.get(id).into_iter().flatten().copied().collect();
-            let mut edits: Vec<_> = endpoints.iter().map(|id| Edit::Remove(Name::Endpoint(*id))).collect();
-            edits.extend(endpoints.iter().map(|id| Edit::Remove(Name::Health(*id))));
-            let owners = state.key_sets.keys().filter(|owner| owner.consumer() == id);
-            edits.extend(owners.map(|owner| Edit::Remove(Name::EncryptionKeys(owner.clone()))));
-            let recoveries = state.recoveries.values().filter(|recovery| recovery.consumer == *id);
-            edits.extend(recoveries.map(|recovery| Edit::Remove(Name::Recovery(recovery.id))));
-            let tokens = state.tokens.values().filter(|token| token.consumer.as_ref() == Some(id));
-            edits.extend(tokens.map(|token| Edit::Remove(Name::Token(token.id))));
-            edits.push(Edit::Remove(Name::Consumer(id.clone())));
-            Ok::<_, ChangeError>((edits, endpoints))
-        })?;
-        let (committed, keys, id) =
-            (self.committed(changing, vec![edits])?, Arc::clone(&self.keys), id.clone());
-        let erased = CarriedOut::new(async move {
-            let _changing = committed.await?;
-            keys.destroy(&id).await.map_err(ChangeError::from)
-        });
-        erased.await?;
-        Ok(endpoints)
-    }
-
     /// Creates a group.
     ///
     /// # Errors
     /// If there is one with this name.
     pub async fn create_group(&self, group: Group) -> Result<Arc<Group>, ChangeError> {
-        let changing = self.turn().await;
+        let changing = self.turn().await?;
         self.read(|state| absent(state.groups.contains_key(&group.name), "group", &group.name))?;
         let group = Arc::new(group);
         self.commit(changing, vec![Edit::Put(Item::Group(Arc::clone(&group)))]).await?;
@@ -110,7 +36,7 @@ impl Directory {
     /// # Errors
     /// If there is none with this name, or an event type names it.
     pub async fn delete_group(&self, name: &GroupName) -> Result<(), ChangeError> {
-        let changing = self.turn().await;
+        let changing = self.turn().await?;
         let edits = self.read(|state| {
             state.groups.get(name).ok_or_else(|| missing("group", name))?;
             if let Some(user) = state.event_types.values().find(|declared| names(declared, name)) {
@@ -130,7 +56,7 @@ impl Directory {
     /// # Errors
     /// If it is declared, or names a group that does not exist.
     pub async fn create_event_type(&self, declared: DeclaredType) -> Result<Arc<DeclaredType>, ChangeError> {
-        let changing = self.turn().await;
+        let changing = self.turn().await?;
         self.read(|state| {
             absent(state.event_types.contains_key(&declared.name), "event type", &declared.name)?;
             visible_groups_exist(state, &declared)
@@ -149,7 +75,7 @@ impl Directory {
         name: &EventType,
         edit: impl FnOnce(&mut DeclaredType) -> Result<(), ChangeError> + Send,
     ) -> Result<Arc<DeclaredType>, ChangeError> {
-        let changing = self.turn().await;
+        let changing = self.turn().await?;
         let mut declared =
             DeclaredType::clone(&*self.event_type(name).ok_or_else(|| missing("event type", name))?);
         edit(&mut declared)?;
@@ -164,7 +90,7 @@ impl Directory {
     /// # Errors
     /// If it is not declared, or an endpoint is subscribed to it by name.
     pub async fn delete_event_type(&self, name: &EventType) -> Result<(), ChangeError> {
-        let changing = self.turn().await;
+        let changing = self.turn().await?;
         self.read(|state| {
             state.event_types.get(name).ok_or_else(|| missing("event type", name))?;
             match state.subscribers.get(name).and_then(BTreeSet::first) {
@@ -189,7 +115,7 @@ impl Directory {
         endpoint: Endpoint,
         keys: Option<EncryptionKeySet>,
     ) -> Result<Arc<Endpoint>, ChangeError> {
-        let changing = self.turn().await;
+        let changing = self.turn().await?;
         self.read(|state| {
             absent(state.endpoints.contains_key(&endpoint.id), "endpoint", &endpoint.id)?;
             one_more_endpoint_fits(state, &endpoint.consumer)?;
@@ -212,7 +138,7 @@ impl Directory {
         id: EndpointId,
         edit: impl FnOnce(&mut Endpoint) -> Result<(), ChangeError> + Send,
     ) -> Result<Arc<Endpoint>, ChangeError> {
-        let changing = self.turn().await;
+        let changing = self.turn().await?;
         let before = self.endpoint(id).ok_or_else(|| missing("endpoint", &id))?;
         let mut endpoint = Endpoint::clone(&before);
         edit(&mut endpoint)?;
@@ -238,7 +164,7 @@ impl Directory {
     /// # Errors
     /// If there is none with this id.
     pub async fn delete_endpoint(&self, id: EndpointId) -> Result<(), ChangeError> {
-        let changing = self.turn().await;
+        let changing = self.turn().await?;
         let endpoint = self.endpoint(id).ok_or_else(|| missing("endpoint", &id))?;
         let owner = KeyOwner::Endpoint(endpoint.consumer.clone(), id);
         let mut edits = vec![Edit::Remove(Name::Endpoint(id)), Edit::Remove(Name::Health(id))];
@@ -271,7 +197,7 @@ impl Directory {
         by: KeysGivenBy,
         make: impl FnOnce(Option<&EncryptionKeySet>) -> EncryptionKeySet + Send,
     ) -> Result<(), ChangeError> {
-        let changing = self.turn().await;
+        let changing = self.turn().await?;
         self.owner_exists(owner)?;
         let set = make(self.key_set(owner).as_deref());
         self.commit_keys(changing, Edit::Put(Item::EncryptionKeys(Arc::new(set))), by).await
@@ -286,7 +212,7 @@ impl Directory {
         owner: &KeyOwner,
         edit: impl FnOnce(&mut EncryptionKeySet) -> Result<(), ChangeError> + Send,
     ) -> Result<Arc<EncryptionKeySet>, ChangeError> {
-        let changing = self.turn().await;
+        let changing = self.turn().await?;
         let mut set = EncryptionKeySet::clone(&*self.key_set(owner).ok_or_else(|| missing_keys(owner))?);
         edit(&mut set)?;
         let set = Arc::new(set);
@@ -299,7 +225,7 @@ impl Directory {
     /// # Errors
     /// If the owner has given none.
     pub async fn delete_key_set(&self, owner: &KeyOwner, by: KeysGivenBy) -> Result<(), ChangeError> {
-        let changing = self.turn().await;
+        let changing = self.turn().await?;
         self.key_set(owner).ok_or_else(|| missing_keys(owner))?;
         self.commit_keys(changing, Edit::Remove(Name::EncryptionKeys(owner.clone())), by).await
     }
@@ -309,7 +235,7 @@ impl Directory {
     /// # Errors
     /// If it is bound to a consumer that does not exist, or has too many.
     pub async fn create_token(&self, token: ApiToken) -> Result<Arc<ApiToken>, ChangeError> {
-        let changing = self.turn().await;
+        let changing = self.turn().await?;
         if let Some(id) = &token.consumer {
             self.consumer(id).ok_or_else(|| invalid("consumer", format!("there is no consumer `{id}`")))?;
             self.read(|state| one_more_token_fits(state, id))?;
@@ -324,7 +250,7 @@ impl Directory {
     /// # Errors
     /// If there is none with this id.
     pub async fn delete_token(&self, id: TokenId) -> Result<(), ChangeError> {
-        let changing = self.turn().await;
+        let changing = self.turn().await?;
         let known = self.read(|state| state.tokens.values().any(|token| token.id == id));
         if !known {
             return Err(missing("token", &id));
@@ -332,12 +258,22 @@ impl Directory {
         self.commit(changing, vec![Edit::Remove(Name::Token(id))]).await
     }
 
-    /// Keeps the authority of client certificates, new or in place of the old one.
+    /// Keeps the authority of client certificates, in place of the `old` one. If there is another one by now, that stays;
+    /// returns the one that is kept.
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn put_client_ca(&self, authority: ClientCa) -> Result<Arc<ClientCa>, ChangeError> {
-        let changing = self.turn().await;
+    pub async fn put_client_ca(
+        &self,
+        authority: ClientCa,
+        old: Option<&ClientCa>,
+    ) -> Result<Arc<ClientCa>, ChangeError> {
+        let changing = self.turn().await?;
+        if let Some(kept) =
+            self.client_ca().filter(|kept| old.is_none_or(|old| old.not_after != kept.not_after))
+        {
+            return Ok(kept);
+        }
         let authority = Arc::new(authority);
         self.commit(changing, vec![Edit::Put(Item::ClientCa(Arc::clone(&authority)))]).await?;
         Ok(authority)
@@ -354,11 +290,11 @@ impl Directory {
     }
 }
 
-fn absent(exists: bool, what: &'static str, id: &impl ToString) -> Result<(), ChangeError> {
+pub(super) fn absent(exists: bool, what: &'static str, id: &impl ToString) -> Result<(), ChangeError> {
     if exists { Err(ChangeError::Exists { what, id: id.to_string() }) } else { Ok(()) }
 }
 
-fn missing(what: &'static str, id: &impl ToString) -> ChangeError {
+pub(super) fn missing(what: &'static str, id: &impl ToString) -> ChangeError {
     ChangeError::NotFound { what, id: id.to_string() }
 }
 

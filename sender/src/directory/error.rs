@@ -58,6 +58,11 @@ pub enum ChangeError {
 }
 
 impl ChangeError {
+    /// Whether another node has changed something at the same moment, so that it may be tried again.
+    pub(crate) fn is_superseded(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Superseded))
+    }
+
     /// A stable code for logs, metrics and problem details.
     pub fn code(&self) -> &'static str {
         match self {

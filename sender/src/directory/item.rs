@@ -149,6 +149,11 @@ impl Name {
         }
     }
 
+    /// The consumer that it is, if it is one.
+    pub(super) fn consumer(&self) -> Option<&ConsumerId> {
+        if let Self::Consumer(id) = self { Some(id) } else { None }
+    }
+
     pub(super) fn id(&self) -> String {
         match self {
             Self::Consumer(id) => id.to_string(),

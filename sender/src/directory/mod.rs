@@ -4,13 +4,19 @@
 //! Publishing and the engine ask it many times for each event, so reads take a short lock, never wait for a store
 //! and hand out shared values. A change is validated against the present state, persisted, and only then visible;
 //! changes are made one at a time. In the store each thing is one record, encrypted under its consumer's data key.
+//!
+//! Where several nodes use the store, each has all of it in memory, and [catches up](Directory::catch_up) with the others.
 
 mod change;
+mod consumers;
 mod error;
 mod fit;
 mod health;
 mod item;
+mod load;
+mod names;
 mod operator;
+mod others;
 mod pause;
 mod read;
 mod record;
@@ -18,29 +24,32 @@ mod recovery;
 mod state;
 mod telling;
 mod trust;
+mod turn;
 mod verification;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tokio::sync::{Mutex, OwnedMutexGuard, broadcast};
-use waxseal_keys::{Clock, SystemClock};
+use tokio::sync::{Mutex, broadcast};
+use waxseal_keys::Clock;
 
 pub use self::error::ChangeError;
 pub use self::health::HealthEdit;
-use self::item::{Edit, Item};
+use self::item::Edit;
 pub use self::operator::News;
+use self::others::Others;
 pub use self::pause::PauseEdit;
 pub use self::read::To;
 pub use self::recovery::RecoveryStep;
 use self::state::State;
 use self::telling::Telling;
 pub use self::trust::KeysGivenBy;
+use self::turn::Changing;
 use crate::audit::Recorder;
 use crate::carried_out::CarriedOut;
 use crate::data_keys::DataKeys;
 use crate::id::{EndpointId, RecoveryId};
 use crate::model::encryption_keys::KeyOwner;
-use crate::store::{RecordChange, RecordKind, Store};
+use crate::store::{RecordChange, Store, Version};
 
 /// All that is configured.
 #[derive(Debug)]
@@ -49,14 +58,12 @@ pub struct Directory {
     keys: Arc<DataKeys>,
     state: Arc<RwLock<State>>,
     changing: Arc<Mutex<()>>,
+    others: Option<Others>,
     clock: Arc<dyn Clock>,
     recorder: Recorder,
     telling: std::sync::Mutex<Telling>,
     events: broadcast::Sender<DirectoryEvent>,
 }
-
-/// The turn of one change.
-type Changing = OwnedMutexGuard<()>;
 
 /// What changed, for those who keep something that depends on it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -75,54 +82,6 @@ pub enum DirectoryEvent {
 }
 
 impl Directory {
-    /// Reads and decrypts everything.
-    ///
-    /// # Errors
-    /// If the store fails or a record does not decrypt: a sender that does not know all of its endpoints must not
-    /// start.
-    pub async fn load(store: Arc<dyn Store>, keys: Arc<DataKeys>) -> Result<Arc<Self>, ChangeError> {
-        Self::load_with_clock(store, keys, Arc::new(SystemClock)).await
-    }
-
-    /// As [`Self::load`], with the time from `clock`.
-    ///
-    /// # Errors
-    /// As [`Self::load`].
-    pub async fn load_with_clock(
-        store: Arc<dyn Store>,
-        keys: Arc<DataKeys>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Arc<Self>, ChangeError> {
-        let mut state = State::default();
-        for record in store.records().await? {
-            match Item::open(&record, &keys) {
-                Ok(item) => state.put(item),
-                // It may have been written at the moment in which its consumer was erased, and it is dispensable.
-                Err(_) if record.kind == RecordKind::EndpointHealth => {}
-                Err(error) => return Err(error),
-            }
-        }
-        for orphan in keys.consumers().into_iter().filter(|id| !state.consumers.contains_key(id)) {
-            // Its consumer's erasure was cut off between the two writes that it takes: finish it.
-            tracing::warn!(consumer = %orphan, "destroying the data key of a consumer that was removed");
-            keys.destroy(&orphan).await?;
-        }
-        let State { health, endpoints, .. } = &mut state;
-        health.retain(|id, _| endpoints.contains_key(id));
-        let (events, _) = broadcast::channel(EVENTS_KEPT);
-        let recorder = Recorder::new(Arc::clone(&keys), Arc::clone(&clock));
-        Ok(Arc::new(Self {
-            store,
-            keys,
-            state: Arc::new(RwLock::new(state)),
-            changing: Arc::default(),
-            clock,
-            recorder,
-            telling: std::sync::Mutex::default(),
-            events,
-        }))
-    }
-
     /// Tells of changes from now on. A subscriber that falls behind must look at everything anew.
     pub fn subscribe(&self) -> broadcast::Receiver<DirectoryEvent> {
         self.events.subscribe()
@@ -135,11 +94,6 @@ impl Directory {
     /// What makes and reads entries of the audit trail.
     pub fn recorder(&self) -> &Recorder {
         &self.recorder
-    }
-
-    /// Waits for the turn to change something.
-    async fn turn(&self) -> Changing {
-        Arc::clone(&self.changing).lock_owned().await
     }
 
     /// Persists these edits as one transaction, with who made them, then shows them. Once begun it is carried out, also
@@ -164,10 +118,13 @@ impl Directory {
             changes.extend(self.seal(edits)?);
             changes.extend(self.record(edits));
         }
+        let changes = changing.fenced(changes);
         let (store, state, events) = (Arc::clone(&self.store), Arc::clone(&self.state), self.events.clone());
+        let mut changing = changing;
         Ok(async move {
             store.change(changes).await?;
-            show(&state, &events, groups.into_iter().flatten().collect());
+            show(&state, &events, groups.into_iter().flatten().collect(), changing.made());
+            changing.tell();
             Ok(changing)
         })
     }
@@ -176,14 +133,26 @@ impl Directory {
         edits.iter().map(|edit| edit.seal(&self.keys)).collect()
     }
 
-    fn show(&self, edits: Vec<Edit>) {
-        show(&self.state, &self.events, edits);
+    /// Shows what somebody has written in this turn.
+    fn show(&self, edits: Vec<Edit>, changing: &mut Changing) {
+        self.show_at(edits, changing.made());
+        changing.tell();
+    }
+
+    fn show_at(&self, edits: Vec<Edit>, version: Option<Version>) {
+        show(&self.state, &self.events, edits, version);
     }
 }
 
-fn show(state: &RwLock<State>, events: &broadcast::Sender<DirectoryEvent>, edits: Vec<Edit>) {
+fn show(
+    state: &RwLock<State>,
+    events: &broadcast::Sender<DirectoryEvent>,
+    edits: Vec<Edit>,
+    version: Option<Version>,
+) {
     let news: Vec<_> = edits.iter().filter_map(Edit::event).collect();
     let mut state = state.write().unwrap_or_else(PoisonError::into_inner);
+    state.version = version.unwrap_or(state.version);
     for edit in edits {
         match edit {
             Edit::Put(item) => state.put(item),
@@ -196,6 +165,3 @@ fn show(state: &RwLock<State>, events: &broadcast::Sender<DirectoryEvent>, edits
         let _ = events.send(event);
     }
 }
-
-/// How far a subscriber may fall behind. A bulk import changes many endpoints within a moment.
-const EVENTS_KEPT: usize = 4_096;

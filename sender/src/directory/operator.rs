@@ -75,7 +75,7 @@ impl Directory {
     /// # Errors
     /// If the store fails.
     pub async fn keep_news(&self, news: News) -> Result<(), ChangeError> {
-        let changing = self.turn().await;
+        let changing = self.turn().await?;
         let notices = news.notices.into_iter().map(|notice| Edit::Put(Item::Notice(Arc::new(notice))));
         let told = news.told.into_iter().map(|told| Edit::Put(Item::Told(Arc::new(told))));
         let over = news.over.into_iter().map(|id| Edit::Remove(Name::Told(id)));
@@ -88,7 +88,7 @@ impl Directory {
     /// # Errors
     /// If the store fails; telling it again does no harm.
     pub async fn forget_notice(&self, id: EventId) -> Result<(), ChangeError> {
-        let changing = self.turn().await;
+        let changing = self.turn().await?;
         self.commit(changing, vec![Edit::Remove(Name::Notice(id))]).await
     }
 

@@ -16,7 +16,7 @@ use crate::store::RecordChange;
 #[must_use = "the pause takes effect when it is adopted"]
 pub struct PauseEdit<'a> {
     directory: &'a Directory,
-    _changing: Changing,
+    changing: Changing,
     edits: Vec<Edit>,
     changes: Vec<RecordChange>,
 }
@@ -29,14 +29,14 @@ impl Directory {
     /// the name of another audience than it has now.
     ///
     /// # Errors
-    /// If the change cannot be encrypted: the consumer's key is gone.
+    /// If the change cannot be encrypted: the consumer's key is gone. Where several nodes use the store, if that fails.
     pub async fn begin_pause(
         &self,
         asked: &Endpoint,
         reason: PauseReason,
         now: Timestamp,
     ) -> Result<Option<PauseEdit<'_>>, ChangeError> {
-        let changing = self.turn().await;
+        let changing = self.turn().await?;
         let same = |endpoint: &Arc<Endpoint>| {
             (&endpoint.url, endpoint.audience()) == (&asked.url, asked.audience()) && endpoint.is_active()
         };
@@ -47,18 +47,22 @@ impl Directory {
         edits.extend(self.news_of(&endpoint, || notices::disabled(&endpoint, reason, now)));
         let mut changes = self.seal(&edits)?;
         changes.extend(self.record(&edits));
-        Ok(Some(PauseEdit { directory: self, _changing: changing, edits, changes }))
+        let changes = changing.fenced(changes);
+        Ok(Some(PauseEdit { directory: self, changing, edits, changes }))
     }
 }
 
 impl PauseEdit<'_> {
-    /// What to write.
+    /// What to write. [`StoreError::Superseded`] says that another node has changed something since: drop it, and begin
+    /// again.
+    ///
+    /// [`StoreError::Superseded`]: crate::store::StoreError::Superseded
     pub fn changes(&self) -> Vec<RecordChange> {
         self.changes.clone()
     }
 
     /// Shows the pause, after its changes are on disk.
-    pub fn adopt(self) {
-        self.directory.show(self.edits);
+    pub fn adopt(mut self) {
+        self.directory.show(self.edits, &mut self.changing);
     }
 }

@@ -4,7 +4,6 @@
 //! entry in the same transaction. What the sender keeps for itself (health, notices, steps of a recovery) has none.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -108,25 +107,4 @@ fn taken_along(principal: &Edit, edits: &[Edit]) -> BTreeMap<String, Value> {
     }
     counts.retain(|kind, _| !matches!(kind, RecordKind::EndpointHealth));
     counts.into_iter().map(|(kind, count)| (kind.name().to_owned(), json!(count))).collect()
-}
-
-impl State {
-    /// The thing with this name as it is now.
-    fn item(&self, name: &Name) -> Option<Item> {
-        match name {
-            Name::Consumer(id) => self.consumers.get(id).cloned().map(Item::Consumer),
-            Name::Group(name) => self.groups.get(name).cloned().map(Item::Group),
-            Name::EventType(name) => self.event_types.get(name).cloned().map(Item::EventType),
-            Name::Endpoint(id) => self.endpoints.get(id).cloned().map(Item::Endpoint),
-            Name::Health(id) => self.health.get(id).cloned().map(Item::Health),
-            Name::EncryptionKeys(owner) => self.key_sets.get(owner).cloned().map(Item::EncryptionKeys),
-            Name::Recovery(id) => self.recoveries.get(id).cloned().map(Item::Recovery),
-            Name::Token(id) => {
-                self.tokens.values().find(|token| token.id == *id).map(Arc::clone).map(Item::Token)
-            }
-            Name::ClientCa => self.client_ca.clone().map(Item::ClientCa),
-            Name::Notice(id) => self.notices.get(id).cloned().map(Item::Notice),
-            Name::Told(id) => self.told.get(id).cloned().map(Item::Told),
-        }
-    }
 }

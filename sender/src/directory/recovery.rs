@@ -17,7 +17,7 @@ use crate::store::RecordChange;
 #[must_use = "the step takes effect when it is adopted"]
 pub struct RecoveryStep<'a> {
     directory: &'a Directory,
-    _changing: Changing,
+    changing: Changing,
     edit: Edit,
     changes: Vec<RecordChange>,
 }
@@ -58,7 +58,7 @@ impl Directory {
     /// # Errors
     /// If the endpoint does not exist, another recovery of it goes on, or `MOST_RUNNING` of its consumer's do.
     pub async fn create_recovery(&self, recovery: Recovery) -> Result<Arc<Recovery>, ChangeError> {
-        let changing = self.turn().await;
+        let changing = self.turn().await?;
         let id = recovery.endpoint;
         self.endpoint(id).ok_or_else(|| ChangeError::NotFound { what: "endpoint", id: id.to_string() })?;
         let others = self.recoveries(None, Some(id), None, usize::MAX);
@@ -93,7 +93,7 @@ impl Directory {
         id: RecoveryId,
         now: Timestamp,
     ) -> Result<Option<Arc<Recovery>>, ChangeError> {
-        let changing = self.turn().await;
+        let changing = self.turn().await?;
         let before = self
             .recovery(id)
             .ok_or_else(|| ChangeError::NotFound { what: "recovery", id: id.to_string() })?;
@@ -121,13 +121,13 @@ impl Directory {
         before: &Recovery,
         next: Recovery,
     ) -> Result<Option<RecoveryStep<'_>>, ChangeError> {
-        let changing = self.turn().await;
+        let changing = self.turn().await?;
         if self.recovery(before.id).is_none_or(|now| *now != *before) {
             return Ok(None);
         }
         let edit = Edit::Put(Item::Recovery(Arc::new(next)));
-        let changes = vec![edit.seal(&self.keys)?];
-        Ok(Some(RecoveryStep { directory: self, _changing: changing, edit, changes }))
+        let changes = changing.fenced(vec![edit.seal(&self.keys)?]);
+        Ok(Some(RecoveryStep { directory: self, changing, edit, changes }))
     }
 }
 
@@ -138,8 +138,8 @@ impl RecoveryStep<'_> {
     }
 
     /// Shows the step, after its changes are on disk.
-    pub fn adopt(self) {
-        self.directory.show(vec![self.edit]);
+    pub fn adopt(mut self) {
+        self.directory.show(vec![self.edit], &mut self.changing);
     }
 }
 

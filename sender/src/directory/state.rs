@@ -17,10 +17,13 @@ use crate::model::notice::Notice;
 use crate::model::recovery::Recovery;
 use crate::model::token::ApiToken;
 use crate::model::told::Told;
+use crate::store::Version;
 
 /// The present state. Ordered maps where the API lists.
 #[derive(Debug, Default)]
 pub(super) struct State {
+    /// Of what is configured, where several nodes use the store.
+    pub(super) version: Version,
     pub(super) consumers: BTreeMap<ConsumerId, Arc<Consumer>>,
     pub(super) groups: BTreeMap<GroupName, Arc<Group>>,
     pub(super) event_types: BTreeMap<EventType, Arc<DeclaredType>>,

@@ -36,7 +36,7 @@ impl Directory {
         asked: &Arc<Endpoint>,
         challenge: Challenge,
     ) -> Result<bool, ChangeError> {
-        let changing = self.turn().await;
+        let changing = self.turn().await?;
         let Some(endpoint) = self.endpoint(asked.id).filter(|now| Arc::ptr_eq(now, asked)) else {
             return Ok(false);
         };
@@ -61,7 +61,23 @@ impl Directory {
         state_sha256: &str,
         now: Timestamp,
     ) -> Result<bool, ChangeError> {
-        let changing = self.turn().await;
+        // A proof that was given is not lost to what another node changes at the same moment.
+        for _ in 1..ROUNDS {
+            match self.try_to_prove(id, state_sha256, now).await {
+                Err(error) if error.is_superseded() => {}
+                taken => return taken,
+            }
+        }
+        self.try_to_prove(id, state_sha256, now).await
+    }
+
+    async fn try_to_prove(
+        &self,
+        id: EndpointId,
+        state_sha256: &str,
+        now: Timestamp,
+    ) -> Result<bool, ChangeError> {
+        let changing = self.turn().await?;
         let Some(endpoint) = self.endpoint(id) else { return Ok(false) };
         let Verification::Awaited { challenge: Some(challenge), .. } = &endpoint.verification else {
             return Ok(false);
@@ -82,7 +98,7 @@ impl Directory {
     /// # Errors
     /// If there is none with this id, or the store fails.
     pub async fn ask_again(&self, id: EndpointId, now: Timestamp) -> Result<Arc<Endpoint>, ChangeError> {
-        let changing = self.turn().await;
+        let changing = self.turn().await?;
         let endpoint = self
             .endpoint(id)
             .ok_or_else(|| ChangeError::NotFound { what: "endpoint", id: id.to_string() })?;
@@ -113,3 +129,6 @@ impl Directory {
 fn admits(set: &EncryptionKeySet, thumbprint: &str) -> bool {
     set.keys.iter().any(|key| key.thumbprint == thumbprint && key.admitted_at.is_some())
 }
+
+/// How often a proof is taken anew on top of what others change.
+const ROUNDS: usize = 4;

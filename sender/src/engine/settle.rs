@@ -15,10 +15,10 @@ use super::post::{Answer, PostError};
 use super::schedule::Observed;
 use super::shared::{Shared, insist};
 use super::verdict::{Acceptance, Reason, Verdict, result_code};
-use crate::directory::PauseEdit;
+use crate::directory::{ChangeError, PauseEdit};
 use crate::model::delivery::{Attempt, DeliveryState, LiveDelivery};
 use crate::model::endpoint::{Endpoint, PauseReason};
-use crate::store::{Outcome, Settled, Settlement};
+use crate::store::{Outcome, Settled, Settlement, StoreError};
 
 /// One POST, as it went.
 #[derive(Debug)]
@@ -58,19 +58,26 @@ pub(super) async fn settle(shared: &Shared, claim: &Claim, record: Record, verdi
     };
     let took = record.ended_at.duration_since(record.started_at);
     let Observed { give_up, write: health } = observe(shared, claim, &record, took);
-    let pause = begin_pause(shared, &record, verdict, give_up).await;
+    let reason = reason_to_pause(verdict, give_up);
     let health = HealthWrite::begin(shared, claim.delivery.endpoint, health);
     let code = record.code();
     tell(claim, &record, result, took);
-    let settlement = Settlement {
+    let mut settlement = Settlement {
         delivery: claim.delivery.clone(),
         outcome,
         at: record.ended_at,
-        changes: pause.iter().flat_map(PauseEdit::changes).chain(health.change()).collect(),
-        attempt: Some(attempt(shared, claim, record, outcome, took)),
+        changes: Vec::new(),
+        attempt: Some(attempt(shared, claim, &record, outcome, took)),
     };
     let attempts_made = claim.delivery.attempts_made.saturating_add(1);
-    let settled = write(shared, settlement).await;
+    let (settled, pause) = loop {
+        let pause = begin_pause(shared, &record, reason).await;
+        settlement.changes = pause.iter().flat_map(PauseEdit::changes).chain(health.change()).collect();
+        // Superseded, it is asked anew whether there is anything to pause.
+        if let Some(settled) = write(shared, &settlement).await {
+            break (settled, pause);
+        }
+    };
     health.end(shared, settled).await;
     match settled {
         Settled::Recorded => {}
@@ -116,8 +123,8 @@ pub(super) async fn settle_without_post(
     let outcome = Outcome::Final(state);
     let settlement =
         Settlement { delivery: claim.delivery.clone(), attempt, outcome, at, changes: Vec::new() };
-    match write(shared, settlement).await {
-        Settled::Recorded => {
+    match write(shared, &settlement).await {
+        Some(Settled::Recorded) => {
             let result = match state {
                 DeliveryState::Refused => "refused",
                 DeliveryState::Expired => "expired",
@@ -126,13 +133,20 @@ pub(super) async fn settle_without_post(
             metrics::counter!("waxseal_deliveries_total", "result" => result).increment(1);
             End::Final
         }
-        Settled::Stale => End::Left,
+        Some(Settled::Stale) | None => End::Left,
     }
 }
 
-async fn write(shared: &Shared, settlement: Settlement) -> Settled {
-    let settled = insist("settle", || shared.parts.store.settle(settlement.clone())).await;
-    if settled == Settled::Stale {
+/// `None`: another node has changed the configuration since its changes were made, and nothing was written.
+async fn write(shared: &Shared, settlement: &Settlement) -> Option<Settled> {
+    let written = insist("settle", || async {
+        match shared.parts.store.settle(settlement.clone()).await {
+            Err(StoreError::Superseded) => Ok(None),
+            settled => settled.map(Some),
+        }
+    });
+    let settled = written.await;
+    if settled == Some(Settled::Stale) {
         let delivery = &settlement.delivery;
         tracing::info!(delivery = %delivery.id, endpoint = %delivery.endpoint, "somebody else settled it meanwhile");
         metrics::counter!("waxseal_deliveries_total", "result" => "stale").increment(1);
@@ -140,34 +154,41 @@ async fn write(shared: &Shared, settlement: Settlement) -> Settled {
     settled
 }
 
-/// The pause that a verdict asks for, or that the endpoint is due for, unless it is paused or gone
-/// already, or it is another server by now.
-async fn begin_pause<'a>(
-    shared: &'a Shared,
-    record: &Record,
-    verdict: Verdict,
-    give_up: bool,
-) -> Option<PauseEdit<'a>> {
-    let reason = match verdict {
-        Verdict::PauseEndpoint { reason, .. } => reason,
-        _ if give_up => PauseReason::Failing,
-        _ => return None,
-    };
-    match shared.parts.directory.begin_pause(&record.endpoint, reason, record.ended_at).await {
-        Ok(pause) => pause,
-        Err(error) => {
-            tracing::warn!(endpoint = %record.endpoint.id, code = error.code(), "the endpoint cannot be paused");
-            None
-        }
+/// Why the endpoint is to be paused: the verdict asks for it, or it is due for it.
+fn reason_to_pause(verdict: Verdict, give_up: bool) -> Option<PauseReason> {
+    match verdict {
+        Verdict::PauseEndpoint { reason, .. } => Some(reason),
+        _ if give_up => Some(PauseReason::Failing),
+        _ => None,
     }
 }
 
-fn attempt(shared: &Shared, claim: &Claim, record: Record, outcome: Outcome, took: Duration) -> Attempt {
+/// The pause for this reason, unless the endpoint is paused or gone already, or it is another server by now.
+async fn begin_pause<'a>(
+    shared: &'a Shared,
+    record: &Record,
+    reason: Option<PauseReason>,
+) -> Option<PauseEdit<'a>> {
+    let reason = reason?;
+    let begun = insist("pause", || async {
+        match shared.parts.directory.begin_pause(&record.endpoint, reason, record.ended_at).await {
+            // With several nodes, the turn is the store's to give.
+            Err(ChangeError::Store(error)) if !matches!(error, StoreError::Corrupt { .. }) => Err(error),
+            begun => Ok(begun),
+        }
+    });
+    begun.await.unwrap_or_else(|error| {
+        tracing::warn!(endpoint = %record.endpoint.id, code = error.code(), "the endpoint cannot be paused");
+        None
+    })
+}
+
+fn attempt(shared: &Shared, claim: &Claim, record: &Record, outcome: Outcome, took: Duration) -> Attempt {
     let number = claim.delivery.attempts_made.saturating_add(1);
     let (result, clock_skew_seconds) = (record.code().to_owned(), record.skew());
-    let (status, excerpt) = match record.report {
-        Ok(answer) => (Some(answer.status), answer.excerpt),
-        Err(_) => (None, Vec::new()),
+    let (status, excerpt) = match &record.report {
+        Ok(answer) => (Some(answer.status), answer.excerpt.as_slice()),
+        Err(_) => (None, [].as_slice()),
     };
     let key = shared.parts.data_keys.of(&claim.delivery.consumer).filter(|_| !excerpt.is_empty());
     let context = || format!("attempt|{}|{number}", claim.delivery.id);
@@ -177,9 +198,9 @@ fn attempt(shared: &Shared, claim: &Claim, record: Record, outcome: Outcome, too
         duration_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
         status,
         result,
-        signing_kid: record.signing_kid,
-        encryption_kid: record.encryption_kid,
-        excerpt: key.map(|key| key.encrypt(context().as_bytes(), &excerpt)).unwrap_or_default(),
+        signing_kid: record.signing_kid.clone(),
+        encryption_kid: record.encryption_kid.clone(),
+        excerpt: key.map(|key| key.encrypt(context().as_bytes(), excerpt)).unwrap_or_default(),
         next_at: match outcome {
             Outcome::Final(_) => None,
             Outcome::Again { due_at } => Some(due_at),

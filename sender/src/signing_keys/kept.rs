@@ -7,7 +7,7 @@ use waxseal_keys::{
 use super::SigningKeysError;
 use crate::audit::{Deed, Recorder};
 use crate::data_keys::DataKeys;
-use crate::store::{KeyRecords, RecordChange};
+use crate::store::{self, KeyRecords, RecordChange};
 
 /// A ring as it is on disk.
 #[derive(Debug)]
@@ -27,15 +27,23 @@ impl Kept {
 }
 
 pub(super) async fn load(
-    store: &dyn KeyRecords,
+    records: &dyn KeyRecords,
     data_keys: &DataKeys,
     policy: RingPolicy,
     now: Timestamp,
 ) -> Result<Option<Kept>, SigningKeysError> {
-    let Some(record) = store.ring().await? else { return Ok(None) };
+    records.ring().await?.map(|record| open(&record, data_keys, policy, now)).transpose()
+}
+
+pub(super) fn open(
+    record: &store::RingRecord,
+    data_keys: &DataKeys,
+    policy: RingPolicy,
+    now: Timestamp,
+) -> Result<Kept, SigningKeysError> {
     let json = data_keys.kek().decrypt(CONTEXT, &record.sealed).map_err(SigningKeysError::Sealed)?;
     let ring = KeyRing::from_record(&RingRecord::from_json(&json)?, policy)?;
-    Ok(Some(Kept::at(now, record.version, ring)))
+    Ok(Kept::at(now, record.version, ring))
 }
 
 pub(super) async fn save(

@@ -33,6 +33,17 @@ pub trait KeyRecords: Debug + Send + Sync {
     /// Destroys a consumer's data key: what was encrypted under it is gone for good.
     async fn destroy_data_key(&self, consumer: ConsumerId) -> Result<(), StoreError>;
 
+    /// As [`Self::destroy_data_key`], but only if what is kept is this very record: where several nodes use the store, one
+    /// that was too slow must not destroy the key of a consumer that another has created since. A store of theirs
+    /// compares and destroys in one transaction.
+    async fn destroy_this_data_key(&self, key: DataKeyRecord) -> Result<(), StoreError> {
+        let Some(consumer) = key.consumer.clone() else { return Ok(()) };
+        if self.data_keys_of(vec![consumer.clone()]).await?.contains(&key) {
+            self.destroy_data_key(consumer).await?;
+        }
+        Ok(())
+    }
+
     /// Puts all of these in the place of the ring and of all data keys, whose old forms are nowhere any more; or, if
     /// the ring has another version by now or there are data keys of other owners, changes nothing. Says whether it
     /// did. The ring's version counts up.

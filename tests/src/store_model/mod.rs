@@ -1,32 +1,45 @@
 //! A store in memory that is too simple to be wrong: maps behind one lock, every query a walk over all of them.
 //!
-//! It keeps nothing on disk and is fast at nothing. It is what the real stores are compared with.
+//! It keeps nothing on disk and is fast at nothing. It is what the real stores are compared with. [`StoreModel::shared`] is
+//! one that several nodes use at once.
 
+mod cluster;
 mod failures;
+mod leases;
+mod line;
 mod outbox;
 mod prune;
+mod versions;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use waxseal_keys::Timestamp;
 use waxseal_sender::id::{AuditId, ConsumerId, DeliveryId, EndpointId, EventId};
 use waxseal_sender::model::delivery::{Attempt, DeliveryState};
 use waxseal_sender::store::{
-    Accepted, AuditFilter, AuditPage, AuditRow, Catalog, DataKeyRecord, Idempotency, KeyRecords, NewEvent,
-    Record, RecordChange, RecordKind, RewrappedKeys, RingRecord, StoreError,
+    Accepted, AuditFilter, AuditPage, AuditRow, Catalog, Cluster, DataKeyRecord, Idempotency, KeyRecords,
+    NewEvent, Record, RecordChange, RecordKind, RewrappedKeys, RingRecord, StoreError,
 };
 
-/// The store.
-#[derive(Debug, Default)]
+use self::leases::Leases;
+use self::line::Line;
+pub use self::versions::Snapshot;
+use self::versions::Versions;
+
+/// The store; of a shared one, what one node holds of it. A clone is the same node's.
+#[derive(Clone, Debug, Default)]
 pub struct StoreModel {
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    line: Option<Line>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     records: BTreeMap<(RecordKind, String), Record>,
+    versions: Versions,
+    leases: Leases,
     audit: BTreeMap<AuditId, AuditRow>,
     events: BTreeMap<EventId, NewEvent>,
     deliveries: BTreeMap<DeliveryId, Entry>,
@@ -59,8 +72,17 @@ struct Remembered {
 }
 
 impl StoreModel {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Lets others go first, as whoever waits for a real store does.
+    async fn takes_time(&self) {
+        for _ in 0..self.line.as_ref().map_or(0, Line::turns_of_others) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The model, where this node can reach it.
+    fn state(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        self.line.as_ref().map_or(Ok(()), Line::reaches)?;
+        Ok(self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -71,7 +93,9 @@ impl State {
         Some(if same { Accepted::Replayed(old.event) } else { Accepted::Conflict(old.event) })
     }
 
+    /// Makes changes that were [permitted](Versions::permit).
     fn change(&mut self, changes: Vec<RecordChange>) {
+        self.versions.count(&changes);
         for change in changes {
             match change {
                 RecordChange::Put(record) => {
@@ -83,7 +107,7 @@ impl State {
                 RecordChange::Audit(row) => {
                     self.audit.insert(row.id, row);
                 }
-                RecordChange::OnlyAt(_) => {} // one process has it to itself
+                RecordChange::OnlyAt(_) => {}
             }
         }
     }
@@ -106,23 +130,31 @@ impl Entry {
 #[async_trait]
 impl Catalog for StoreModel {
     async fn records(&self) -> Result<Vec<Record>, StoreError> {
-        Ok(self.state().records.values().cloned().collect())
+        Ok(self.state()?.records.values().cloned().collect())
     }
 
     async fn change(&self, changes: Vec<RecordChange>) -> Result<(), StoreError> {
-        self.state().change(changes);
+        self.takes_time().await;
+        let mut state = self.state()?;
+        state.versions.permit(&changes)?;
+        state.change(changes);
         Ok(())
     }
 
+    fn cluster(&self) -> Option<Arc<dyn Cluster>> {
+        self.line.as_ref()?;
+        Some(Arc::new(self.clone()))
+    }
+
     async fn audit(&self, filter: AuditFilter) -> Result<AuditPage, StoreError> {
-        let state = self.state();
+        let state = self.state()?;
         let matching = state.audit.values().rev().filter(|row| filter.matches(row));
         let rows = matching.take(usize::try_from(filter.limit).unwrap()).cloned().collect();
         Ok(AuditPage { rows, reached: None })
     }
 
     async fn forget_audit(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        let mut state = self.state();
+        let mut state = self.state()?;
         let old: Vec<_> = state.audit.range(..AuditId::lower_bound(before)).map(|(id, _)| *id).collect();
         let limit = usize::try_from(limit).unwrap();
         let forgotten = old.iter().take(limit).filter(|id| state.audit.remove(id).is_some()).count();
@@ -133,7 +165,8 @@ impl Catalog for StoreModel {
 #[async_trait]
 impl KeyRecords for StoreModel {
     async fn ring(&self) -> Result<Option<RingRecord>, StoreError> {
-        Ok(self.state().ring.clone())
+        self.takes_time().await;
+        Ok(self.state()?.ring.clone())
     }
 
     async fn save_ring(
@@ -142,9 +175,11 @@ impl KeyRecords for StoreModel {
         sealed: Vec<u8>,
         changes: Vec<RecordChange>,
     ) -> Result<bool, StoreError> {
-        let mut state = self.state();
+        self.takes_time().await;
+        let mut state = self.state()?;
         let version = state.ring.as_ref().map_or(0, |ring| ring.version);
         if version == expected {
+            state.versions.permit(&changes)?;
             state.ring = Some(RingRecord { version: version + 1, sealed });
             state.change(changes);
         }
@@ -152,25 +187,37 @@ impl KeyRecords for StoreModel {
     }
 
     async fn data_keys(&self) -> Result<Vec<DataKeyRecord>, StoreError> {
-        Ok(self.state().data_keys.values().cloned().collect())
+        Ok(self.state()?.data_keys.values().cloned().collect())
     }
 
     async fn data_keys_of(&self, consumers: Vec<ConsumerId>) -> Result<Vec<DataKeyRecord>, StoreError> {
-        let state = self.state();
+        self.takes_time().await;
+        let state = self.state()?;
         Ok(consumers.into_iter().filter_map(|id| state.data_keys.get(&Some(id)).cloned()).collect())
     }
 
     async fn keep_data_key(&self, key: DataKeyRecord) -> Result<DataKeyRecord, StoreError> {
-        Ok(self.state().data_keys.entry(key.consumer.clone()).or_insert(key).clone())
+        self.takes_time().await;
+        Ok(self.state()?.data_keys.entry(key.consumer.clone()).or_insert(key).clone())
     }
 
     async fn destroy_data_key(&self, consumer: ConsumerId) -> Result<(), StoreError> {
-        self.state().data_keys.remove(&Some(consumer));
+        self.takes_time().await;
+        self.state()?.data_keys.remove(&Some(consumer));
+        Ok(())
+    }
+
+    async fn destroy_this_data_key(&self, key: DataKeyRecord) -> Result<(), StoreError> {
+        self.takes_time().await;
+        let mut state = self.state()?;
+        if state.data_keys.get(&key.consumer) == Some(&key) {
+            state.data_keys.remove(&key.consumer);
+        }
         Ok(())
     }
 
     async fn rewrap(&self, rewrapped: RewrappedKeys) -> Result<bool, StoreError> {
-        let mut state = self.state();
+        let mut state = self.state()?;
         let data_keys: BTreeMap<_, _> =
             rewrapped.data_keys.into_iter().map(|key| (key.consumer.clone(), key)).collect();
         let version = |ring: &Option<RingRecord>| ring.as_ref().map(|ring| ring.version);

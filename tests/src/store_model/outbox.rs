@@ -18,11 +18,13 @@ use super::{Entry, Remembered, State, StoreModel};
 #[async_trait]
 impl Outbox for StoreModel {
     async fn accept(&self, event: NewEvent) -> Result<Accepted, StoreError> {
-        let mut state = self.state();
+        let mut state = self.state()?;
+        let earlier = event.idempotency.as_ref().and_then(|new| state.earlier(new, event.accepted_at));
+        if let Some(earlier) = earlier {
+            return Ok(earlier);
+        }
+        state.versions.permit(&event.changes)?;
         if let Some(new) = &event.idempotency {
-            if let Some(earlier) = state.earlier(new, event.accepted_at) {
-                return Ok(earlier);
-            }
             let remembered = Remembered { content: new.content, event: event.id, expires_at: new.expires_at };
             state.idempotency.insert(new.key, remembered);
         }
@@ -39,12 +41,12 @@ impl Outbox for StoreModel {
         key: Idempotency,
         now: Timestamp,
     ) -> Result<Option<Accepted>, StoreError> {
-        Ok(self.state().earlier(&key, now))
+        Ok(self.state()?.earlier(&key, now))
     }
 
     async fn endpoints_with_work(&self, shards: Shards) -> Result<Vec<EndpointWork>, StoreError> {
         let mut work: BTreeMap<EndpointId, EndpointWork> = BTreeMap::new();
-        for (_, entry) in self.state().live().filter(|(_, entry)| shards.have(entry.endpoint)) {
+        for (_, entry) in self.state()?.live().filter(|(_, entry)| shards.have(entry.endpoint)) {
             let (endpoint, consumer, next_due) = (entry.endpoint, entry.consumer.clone(), entry.due_at);
             let known = work.entry(endpoint).or_insert(EndpointWork { endpoint, consumer, next_due });
             known.next_due = known.next_due.min(next_due);
@@ -59,7 +61,7 @@ impl Outbox for StoreModel {
         until: Timestamp,
         limit: u32,
     ) -> Result<Vec<LiveDelivery>, StoreError> {
-        let state = self.state();
+        let state = self.state()?;
         let mut found: Vec<LiveDelivery> = state
             .live()
             .filter(|(_, entry)| entry.endpoint == endpoint && entry.due_at <= until)
@@ -90,7 +92,7 @@ impl Outbox for StoreModel {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<LiveDelivery>, StoreError> {
-        let state = self.state();
+        let state = self.state()?;
         let over = |entry: &Entry| {
             shards.have(entry.endpoint) && entry.expires_at.is_some_and(|expires_at| expires_at <= now)
         };
@@ -102,7 +104,7 @@ impl Outbox for StoreModel {
     }
 
     async fn payloads(&self, wanted: Vec<(EventId, ConsumerId)>) -> Result<Vec<StoredPayload>, StoreError> {
-        let state = self.state();
+        let state = self.state()?;
         let payload = |(event, consumer): (EventId, ConsumerId)| {
             let stored = state.events.get(&event).filter(|stored| !stored.sealed.is_empty())?;
             let (_, wrapped_key) = stored.wrapped_keys.iter().find(|(owner, _)| *owner == consumer)?;
@@ -127,12 +129,14 @@ impl Outbox for StoreModel {
         if settlement.attempt.as_ref().is_some_and(|attempt| attempt.number != fence + 1) {
             return Err(StoreError::Corrupt { what: "settlement: its attempt is out of order" });
         }
-        let mut state = self.state();
-        let entry = state.deliveries.get_mut(&settlement.delivery.id);
+        let mut state = self.state()?;
+        let State { deliveries, versions, .. } = &mut *state;
+        let entry = deliveries.get_mut(&settlement.delivery.id);
         let Some(entry) = entry.filter(|entry| entry.ended.is_none() && entry.attempts_made() == fence)
         else {
             return Ok(Settled::Stale);
         };
+        versions.permit(&settlement.changes)?;
         let ended = match settlement.outcome {
             Outcome::Final(state) => Some(state),
             Outcome::Again { .. } => None,
@@ -156,10 +160,11 @@ impl Outbox for StoreModel {
         deliveries: Vec<(NewDelivery, EventId)>,
         changes: Vec<RecordChange>,
     ) -> Result<(), StoreError> {
-        let mut state = self.state();
+        let mut state = self.state()?;
         if deliveries.iter().any(|(_, event)| !state.has_content(event)) {
             return Err(StoreError::NotFound { what: "event" });
         }
+        state.versions.permit(&changes)?;
         for (delivery, event) in deliveries {
             state.add(delivery, event);
         }
@@ -171,7 +176,7 @@ impl Outbox for StoreModel {
         let mut cancelled = 0;
         for endpoint in endpoints {
             for live in self.due(endpoint, None, Timestamp::MAX, most - cancelled).await? {
-                let mut state = self.state();
+                let mut state = self.state()?;
                 let entry = state.deliveries.get_mut(&live.id).unwrap();
                 (entry.ended, entry.ended_at) = (Some(DeliveryState::Cancelled), Some(now));
                 cancelled += 1;
@@ -181,7 +186,7 @@ impl Outbox for StoreModel {
     }
 
     async fn prune(&self, slice: Slice) -> Result<Removed, StoreError> {
-        Ok(self.state().prune(slice))
+        Ok(self.state()?.prune(slice))
     }
 
     async fn redate(
@@ -197,7 +202,7 @@ impl Outbox for StoreModel {
         let last = some.last().map(|live| DuePosition { due_at: live.due_at, id: live.id });
         let mut moved = 0;
         for live in some {
-            let mut state = self.state();
+            let mut state = self.state()?;
             let entry = state.deliveries.get_mut(&live.id).expect("it is live");
             let planned_at = entry.last_attempt_at.unwrap_or(entry.due_at);
             if planned_at > now {
@@ -222,15 +227,15 @@ impl Outbox for StoreModel {
                 content_kept: !event.sealed.is_empty(),
             }
         };
-        Ok(self.state().events.get(&id).map(summary))
+        Ok(self.state()?.events.get(&id).map(summary))
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
-        Ok(self.state().deliveries.get(&id).map(|entry| shown(id, entry)))
+        Ok(self.state()?.deliveries.get(&id).map(|entry| shown(id, entry)))
     }
 
     async fn deliveries(&self, filter: DeliveryFilter) -> Result<DeliveryPage, StoreError> {
-        let state = self.state();
+        let state = self.state()?;
         let mut all: Vec<Delivery> = state.deliveries.iter().map(|(id, entry)| shown(*id, entry)).collect();
         if filter.order == Order::NewestFirst {
             all.reverse();
@@ -251,15 +256,15 @@ impl Outbox for StoreModel {
     }
 
     async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
-        Ok(self.state().deliveries.get(&delivery).map_or_else(Vec::new, |entry| entry.attempts.clone()))
+        Ok(self.state()?.deliveries.get(&delivery).map_or_else(Vec::new, |entry| entry.attempts.clone()))
     }
 
     async fn failures(&self, from: Timestamp, until: Timestamp) -> Result<Failures, StoreError> {
-        Ok(self.state().failures(from, until))
+        Ok(self.state()?.failures(from, until))
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {
-        let state = self.state();
+        let state = self.state()?;
         Ok(Backlog {
             live: u64::try_from(state.live().count()).unwrap(),
             oldest_due: state.live().map(|(_, entry)| entry.due_at).min(),
@@ -268,7 +273,7 @@ impl Outbox for StoreModel {
 }
 
 impl State {
-    fn live(&self) -> impl Iterator<Item = (&DeliveryId, &Entry)> {
+    pub(super) fn live(&self) -> impl Iterator<Item = (&DeliveryId, &Entry)> {
         self.deliveries.iter().filter(|(_, entry)| entry.ended.is_none())
     }
 

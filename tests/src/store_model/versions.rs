@@ -1,0 +1,88 @@
+//! What was configured when: every change of versioned records counts up, and leaves where it can be found.
+
+use std::collections::BTreeMap;
+
+use waxseal_sender::id::ConsumerId;
+use waxseal_sender::store::{
+    Configured, DataKeyRecord, Record, RecordChange, RecordKind, StoreError, Version,
+};
+
+use super::{State, StoreModel};
+
+/// The version, and at which each name was written or removed last.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Versions {
+    /// Several nodes use the model, so that others may have changed something.
+    pub(super) shared: bool,
+    /// Just before so many changes that were made for a version, another node changes something.
+    pub(super) interruptions: u32,
+    now: Version,
+    of: BTreeMap<(RecordKind, String), Version>,
+}
+
+impl Versions {
+    /// Refuses changes that were made for another version. To be called before anything is written.
+    pub(super) fn permit(&mut self, changes: &[RecordChange]) -> Result<(), StoreError> {
+        let is_fenced = changes.iter().any(|change| matches!(change, RecordChange::OnlyAt(_)));
+        if is_fenced && self.interruptions > 0 {
+            (self.interruptions, self.now) = (self.interruptions - 1, self.now + 1);
+        }
+        let elsewhere = |change: &RecordChange| matches!(change, RecordChange::OnlyAt(at) if *at != self.now);
+        if self.shared && changes.iter().any(elsewhere) { Err(StoreError::Superseded) } else { Ok(()) }
+    }
+
+    /// Counts one transaction, if it changes anything that is versioned.
+    pub(super) fn count(&mut self, changes: &[RecordChange]) {
+        let names: Vec<_> = changes.iter().filter_map(versioned).collect();
+        if !names.is_empty() {
+            self.now += 1;
+            self.of.extend(names.into_iter().map(|name| (name, self.now)));
+        }
+    }
+}
+
+/// What was configured at a time.
+#[derive(Debug)]
+pub struct Snapshot {
+    records: BTreeMap<(RecordKind, String), Record>,
+    data_keys: BTreeMap<Option<ConsumerId>, DataKeyRecord>,
+    versions: Versions,
+}
+
+impl StoreModel {
+    /// What is configured now.
+    pub fn snapshot(&self) -> Snapshot {
+        let state = self.state().expect("it can be reached");
+        let (records, data_keys) = (state.records.clone(), state.data_keys.clone());
+        Snapshot { records, data_keys, versions: state.versions.clone() }
+    }
+
+    /// Loses everything that was configured since, as a standby that takes over and was behind.
+    pub fn go_back_to(&self, snapshot: Snapshot) {
+        let mut state = self.state().expect("it can be reached");
+        let Snapshot { records, data_keys, versions } = snapshot;
+        (state.records, state.data_keys, state.versions) = (records, data_keys, versions);
+    }
+}
+
+impl State {
+    pub(super) fn configured_after(&self, after: Version) -> Configured {
+        let mut configured = Configured { version: self.versions.now, ..Configured::default() };
+        for (name, _) in self.versions.of.iter().filter(|(_, version)| **version > after) {
+            match self.records.get(name) {
+                Some(record) => configured.put.push(record.clone()),
+                None => configured.removed.push(name.clone()),
+            }
+        }
+        configured
+    }
+}
+
+fn versioned(change: &RecordChange) -> Option<(RecordKind, String)> {
+    let name = match change {
+        RecordChange::Put(record) => (record.kind, record.id.clone()),
+        RecordChange::Remove { kind, id } => (*kind, id.clone()),
+        RecordChange::Audit(_) | RecordChange::OnlyAt(_) => return None,
+    };
+    (name.0 != RecordKind::EndpointHealth).then_some(name)
+}

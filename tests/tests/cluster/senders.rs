@@ -1,0 +1,183 @@
+//! Whole senders on one store: their HTTP APIs, their engines, their published keys.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use reqwest::Method;
+use serde_json::{Value, json};
+use waxseal_envelope::{Data, EventType, Issuer};
+use waxseal_keys::{Clock, KeyEncryptionKey, RingPolicy, SignatureAlgorithm, SystemClock};
+use waxseal_sender::api::auth::{Grant, NewToken};
+use waxseal_sender::directory::To;
+use waxseal_sender::engine::EnginePolicy;
+use waxseal_sender::engine::egress::EgressPolicy;
+use waxseal_sender::engine::egress::guard::PlainHttp;
+use waxseal_sender::model::consumer::{DeclaredType, Visibility};
+use waxseal_sender::model::endpoint::{EndpointStatus, PauseReason};
+use waxseal_sender::model::token::Scope;
+use waxseal_sender::publish::Publication;
+use waxseal_sender::sender::{Sender, Settings};
+use waxseal_sender::signing_keys::X5c;
+use waxseal_sender::store::{Catalog, Node, NodeRole, Store};
+use waxseal_tests::api::Api;
+use waxseal_tests::sink::Sink;
+use waxseal_tests::store_model::StoreModel;
+
+use crate::node::{consumer, endpoint, registered, until};
+
+#[tokio::test]
+async fn what_one_api_has_answered_another_works_by() {
+    let (one, other) = two().await;
+    let token = NewToken::generate(grant(), SystemClock.now());
+    one.sender.directory().create_token(token.record.clone()).await.unwrap();
+    one.sender.directory().everywhere().await;
+    let (first, second) = (one.api(&token.secret), other.api(&token.secret));
+    first.post("/v1/consumers", json!({ "id": "acme" })).await;
+    assert_eq!(second.get("/v1/consumers/acme").await["id"], "acme");
+    let body = json!({ "scopes": ["read"], "label": "for a while" });
+    for round in 0..20 {
+        let (here, there) = if round % 2 == 0 { (&first, &other) } else { (&second, &one) };
+        let made = here.post("/v1/tokens", body.clone()).await;
+        let fresh = there.api(made["token"].as_str().unwrap());
+        fresh.get("/v1/consumers").await;
+        let path = format!("/v1/tokens/{}", made["id"].as_str().unwrap());
+        here.expect(Method::DELETE, &path, None).await;
+        let (status, _) = fresh.call(Method::GET, "/v1/consumers", None).await;
+        assert_eq!(status, 401, "it was withdrawn");
+    }
+    let keys = first.get("/v1/signing-keys").await;
+    let active = keys["data"].as_array().unwrap().iter().find(|key| key["state"] == "active").unwrap();
+    let kid = active["kid"].as_str().unwrap().to_owned();
+    second.post(&format!("/v1/signing-keys/{kid}/revoke"), Value::Null).await;
+    assert!(!first.text("/.well-known/jwks.json").await.contains(&kid), "it was revoked on another node");
+    one.sender.stop().await;
+    other.sender.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_that_has_lost_the_store_publishes_no_keys_and_takes_no_token() {
+    let (one, other) = two().await;
+    let token = NewToken::generate(grant(), SystemClock.now());
+    one.sender.directory().create_token(token.record.clone()).await.unwrap();
+    one.sender.directory().everywhere().await;
+    let api = other.api(&token.secret);
+    let jwks = async || api.call(Method::GET, "/.well-known/jwks.json", None).await.0;
+    assert_eq!(jwks().await, 200);
+    other.model.set_reachable(false);
+    until_answered(jwks, 503).await;
+    let tokens = async || api.call(Method::GET, "/v1/event-types", None).await.0;
+    until_answered(tokens, 503).await;
+    assert_eq!(one.api(&token.secret).call(Method::GET, "/v1/event-types", None).await.0, 200);
+    other.model.set_reachable(true);
+    until_answered(jwks, 200).await;
+    until_answered(tokens, 200).await;
+    one.sender.stop().await;
+    other.sender.stop().await;
+}
+
+#[tokio::test]
+async fn an_endpoint_is_paused_also_if_others_change_something_at_that_moment() {
+    let (one, other) = two().await;
+    let mut sink = Sink::start().await;
+    sink.answer(410);
+    let directory = one.sender.directory();
+    let name = EventType::parse("order.created").unwrap();
+    let (visible_to, created_at) = (Visibility::All, SystemClock.now());
+    let declared = DeclaredType { name: name.clone(), description: None, visible_to, created_at };
+    directory.create_event_type(declared).await.unwrap();
+    directory.create_consumer(consumer("acme")).await.unwrap();
+    let made = endpoint("acme", sink.url().parse().unwrap());
+    let made = directory.create_endpoint(made, None).await.unwrap();
+    directory.everywhere().await;
+    one.model.interrupt(3);
+    let publication = Publication {
+        event_type: name,
+        data: Data::json(b"{}").unwrap(),
+        to: To::All,
+        id: None,
+        occurred_at: None,
+        idempotency_key: None,
+        publisher: None,
+        expiry: None,
+    };
+    one.sender.publisher().publish(publication).await.unwrap();
+    for node in [&one, &other] {
+        until("the pause", || {
+            let status = node.sender.directory().endpoint(made.id).map(|endpoint| endpoint.status.clone());
+            matches!(status, Some(EndpointStatus::Paused { reason: PauseReason::Gone, .. }))
+        })
+        .await;
+    }
+    sink.next().await;
+    assert!(sink.waiting().is_none(), "what it answered was recorded, and it was not asked again");
+    one.sender.stop().await;
+    other.sender.stop().await;
+}
+
+/// A sender with its API.
+struct Running {
+    model: StoreModel,
+    sender: Sender,
+    address: SocketAddr,
+}
+
+impl Running {
+    fn api(&self, token: &str) -> Api {
+        Api::new(&format!("http://{}", self.address), token, None)
+    }
+}
+
+async fn two() -> (Running, Running) {
+    let model = StoreModel::shared(Arc::new(SystemClock));
+    let kek = KeyEncryptionKey::generate();
+    let other = model.for_another_node();
+    (start(model, &kek).await, start(other, &kek).await)
+}
+
+async fn start(model: StoreModel, kek: &KeyEncryptionKey) -> Running {
+    let store: Arc<dyn Store> = Arc::new(model.clone());
+    let kek = KeyEncryptionKey::from_text(&kek.to_text()).unwrap();
+    let sender = Sender::start(settings(), store, kek, Arc::new(SystemClock)).await.unwrap();
+    let node = Node { role: NodeRole::Api, ..registered(sender.node()) };
+    model.cluster().unwrap().tend(&node).await.unwrap();
+    let router: Router = sender.router(String::new);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Running { model, sender, address }
+}
+
+fn settings() -> Settings {
+    Settings {
+        issuer: Issuer::parse("https://sender.example").unwrap(),
+        algorithm: SignatureAlgorithm::EdDsa,
+        ring: RingPolicy::default(),
+        jwks_max_age: Duration::from_secs(60),
+        x5c: X5c::Omitted,
+        egress: EgressPolicy {
+            allow: vec!["127.0.0.1/32".parse().unwrap()],
+            http: PlainHttp::AllowedRanges,
+            ..EgressPolicy::default()
+        },
+        engine: EnginePolicy::default(),
+        retention: Default::default(),
+        operations: Default::default(),
+        by_hand: Default::default(),
+    }
+}
+
+fn grant() -> Grant {
+    Grant { label: None, scopes: [Scope::Admin].into(), consumer: None, expires_at: None }
+}
+
+async fn until_answered(ask: impl AsyncFn() -> u16, expected: u16) {
+    for _ in 0..600 {
+        if ask().await == expected {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{expected} was not answered");
+}
