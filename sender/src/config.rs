@@ -4,6 +4,7 @@
 //! Every value is checked when it is read, and the error names the field and what was expected.
 
 mod breaker;
+mod cluster;
 mod consumer_tokens;
 mod operations;
 mod signing;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Deserializer};
 use waxseal_envelope::Issuer;
 
 pub use self::breaker::BreakerConfig;
+pub use self::cluster::{ClusterConfig, check_node_name, parse_role};
 pub use self::consumer_tokens::ConsumerTokensConfig;
 pub use self::operations::OperationsConfig;
 pub use self::signing::{SigningConfig, parse_signature_algorithm};
@@ -74,6 +76,9 @@ pub struct Config {
     /// What the operator is told.
     #[serde(default)]
     pub operations: OperationsConfig,
+    /// What this node is among several that share a store.
+    #[serde(default)]
+    pub cluster: ClusterConfig,
     /// What is logged.
     #[serde(default)]
     pub log: LogConfig,
@@ -188,6 +193,7 @@ impl Config {
             egress: EgressConfig::default(),
             retention: Retention::default(),
             operations: OperationsConfig::default(),
+            cluster: ClusterConfig::default(),
             log: LogConfig::default(),
         }
     }
@@ -227,6 +233,7 @@ impl Config {
         self.retention.check()?;
         self.verification.check()?;
         self.consumer_tokens.check()?;
+        self.cluster.check()?;
         let counts = [
             ("max_connections", self.max_connections),
             ("delivery.max_in_flight", self.delivery.max_in_flight),

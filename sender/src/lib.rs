@@ -51,6 +51,7 @@ pub mod following;
 mod host_limits;
 pub mod id;
 mod known_late;
+pub mod leadership;
 pub mod listen;
 pub mod model;
 mod moment;

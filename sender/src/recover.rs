@@ -21,6 +21,7 @@ use waxseal_keys::Clock;
 use crate::directory::{ChangeError, Directory, DirectoryEvent};
 use crate::engine::Arrival;
 use crate::id::{DeliveryId, EventId, RecoveryId};
+use crate::leadership::Leadership;
 use crate::model::delivery::Delivery;
 use crate::model::recovery::{Recovery, RecoveryState};
 use crate::publish::{Publisher, RedeliverError};
@@ -63,8 +64,8 @@ impl Recoveries {
         Self { store, directory, publisher, clock }
     }
 
-    /// Runs until `stopped` says so.
-    pub async fn run(self, mut stopped: watch::Receiver<bool>) {
+    /// Runs until `stopped` says so, and goes forward while this node leads.
+    pub async fn run(self, mut stopped: watch::Receiver<bool>, mut leadership: Leadership) {
         let mut news = self.directory.subscribe();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -73,6 +74,12 @@ impl Recoveries {
         // For how many ticks those are left alone that can add nothing.
         let mut resting: HashMap<RecoveryId, u32> = HashMap::new();
         loop {
+            if !leadership.leads() {
+                tokio::select! {
+                    () = leadership.taken() => {}
+                    _ = stopped.wait_for(|stopped| *stopped) => return,
+                }
+            }
             let running = self.directory.running_recoveries();
             credit.retain(|id, _| running.iter().any(|recovery| recovery.id == *id));
             resting.retain(|id, ticks| {
@@ -89,6 +96,9 @@ impl Recoveries {
             for recovery in awake.collect::<Vec<_>>() {
                 if *stopped.borrow() {
                     return;
+                }
+                if !leadership.leads() {
+                    break;
                 }
                 let credit = credit.entry(recovery.id).or_default();
                 *credit = (*credit + recovery.rate).min(recovery.rate.max(TICKS_PER_SECOND));

@@ -34,7 +34,7 @@ use crate::publish::Publisher;
 use crate::recover::Recoveries;
 use crate::signing_keys::sharing::{Passing, SystemPassing};
 use crate::signing_keys::{Certification, SigningKeys, SigningKeysError, X5c};
-use crate::store::{KeyRecords, Store, StoreError};
+use crate::store::{KeyRecords, Node, NodeRole, Store, StoreError};
 use crate::upkeep::{Retention, Upkeep};
 
 /// What a sender needs to know.
@@ -60,6 +60,10 @@ pub struct Settings {
     pub operations: OperationsPolicy,
     /// How much consumers may ask for by hand with tokens of their own.
     pub by_hand: ByHandLimits,
+    /// What this node does, where several share the store.
+    pub role: NodeRole,
+    /// What people call this node.
+    pub node_name: String,
 }
 
 /// A running sender.
@@ -151,6 +155,8 @@ impl Settings {
             retention: config.retention,
             operations,
             by_hand: config.consumer_tokens.by_hand(),
+            role: config.cluster.role,
+            node_name: config.cluster.node_name(),
         })
     }
 }
@@ -166,6 +172,8 @@ impl Sender {
         kek: KeyEncryptionKey,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
+        let node = Node::begin(settings.node_name, settings.role, clock.now());
+        let node_id = node.id;
         let data_keys = Arc::new(DataKeys::open(Arc::clone(&store), kek).await?);
         let directory =
             Directory::load_with_clock(Arc::clone(&store), Arc::clone(&data_keys), Arc::clone(&clock))
@@ -210,8 +218,10 @@ impl Sender {
             egress: Arc::clone(&egress),
             clock: Arc::clone(&clock),
             issuer: settings.issuer.clone(),
+            node,
             policy: settings.engine,
         });
+        let leadership = engine.leadership();
         let publisher = Publisher::new(
             Arc::clone(&store),
             Arc::clone(&directory),
@@ -227,9 +237,9 @@ impl Sender {
             publisher.clone(),
             Arc::clone(&clock),
         );
-        let recoveries = tokio::spawn(recoveries.run(stopped.clone()));
+        let recoveries = tokio::spawn(recoveries.run(stopped.clone(), leadership.clone()));
         let upkeep = Upkeep::new(Arc::clone(&store), Arc::clone(&clock), settings.retention);
-        let upkeep = tokio::spawn(upkeep.run(stopped.clone()));
+        let upkeep = tokio::spawn(upkeep.run(stopped.clone(), leadership.clone()));
         let operations = Operations::new(
             OperationsParts {
                 directory: Arc::clone(&directory),
@@ -241,10 +251,9 @@ impl Sender {
             },
             settings.operations,
         );
-        let operations = tokio::spawn(operations.run(stopped.clone()));
-        let node = NodeId::generate(clock.now());
+        let operations = tokio::spawn(operations.run(stopped.clone(), leadership));
         let following = cluster
-            .map(|cluster| Following::new(cluster, Arc::clone(&directory), Arc::clone(&signing_keys), node))
+            .map(|cluster| Following::new(cluster, Arc::clone(&directory), Arc::clone(&signing_keys), node_id))
             .map(|following| tokio::spawn(following.run(stopped.clone())));
         let maintenance = tokio::spawn(Arc::clone(&signing_keys).maintain(stopped));
         let jwks_max_age = settings.jwks_max_age;
@@ -262,7 +271,7 @@ impl Sender {
             jwks_max_age,
             issuer: settings.issuer,
             by_hand: settings.by_hand,
-            node,
+            node: node_id,
             stop,
             following,
             maintenance,

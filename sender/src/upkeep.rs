@@ -17,6 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use waxseal_keys::{Clock, Timestamp};
 
 use crate::clock_watch::{ClockWatch, Moved, this_instant};
+use crate::leadership::Leadership;
 use crate::publish::REMEMBERED;
 use crate::store::{Kept, Removed, Slice, Store, StoreError};
 
@@ -129,22 +130,23 @@ impl Upkeep {
         Self { store, clock, retention }
     }
 
-    /// Runs until `stopped` says so.
-    pub async fn run(self, mut stopped: watch::Receiver<bool>) {
+    /// Runs until `stopped` says so, and removes something while this node leads.
+    pub async fn run(self, mut stopped: watch::Receiver<bool>, leadership: Leadership) {
         tokio::select! {
-            () = self.keep_up() => {}
+            () = self.keep_up(&leadership) => {}
             _ = stopped.wait_for(|stopped| *stopped) => {}
         }
     }
 
-    async fn keep_up(&self) {
+    async fn keep_up(&self, leadership: &Leadership) {
         let Some(first) = later(self.retention.check_every) else { return };
         let mut ticks = interval_at(first, self.retention.check_every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut trust = Trust::default();
         loop {
             ticks.tick().await;
-            if !trust.trusts(self.clock.now(), this_instant()) {
+            // Every node looks at its clock, whoever leads: the next one may.
+            if !trust.trusts(self.clock.now(), this_instant()) || !leadership.leads() {
                 continue;
             }
             if let Err(error) = self.pass().await {

@@ -20,7 +20,7 @@ use super::problem::Problem;
 use super::request::{Input, Name, NoInput, NoQuery, Query};
 use super::verification::{self, Trust};
 use super::{Api, Caller, read, retry, show};
-use crate::engine::condition::Condition;
+use crate::engine::condition::EndpointState;
 use crate::engine::hold::Hold;
 use crate::id::{ConsumerId, EndpointId};
 use crate::model::encryption_keys::KeyOwner;
@@ -86,7 +86,7 @@ pub(super) async fn create(
         encryption_keys::look_up(&api, owner);
     }
     endpoint_auth::record(&caller, &created, &sensitive);
-    Ok((StatusCode::CREATED, Json(show_with(&api, &caller, &created, None, &Condition::default())))
+    Ok((StatusCode::CREATED, Json(show_with(&api, &caller, &created, &EndpointState::default())))
         .into_response())
 }
 
@@ -104,10 +104,11 @@ pub(super) async fn list(
     let mut found =
         if hidden { Vec::new() } else { api.directory.endpoints(consumer.as_ref(), after, limit + 1) };
     let next = show::cut(&mut found, limit, |endpoint| endpoint.id);
-    let holds: HashMap<_, _> = api.engine.holds().into_iter().collect();
+    let ids: Vec<_> = found.iter().map(|endpoint| endpoint.id).collect();
+    let mut states = states(&api, &ids).await;
     let data = found.iter().map(|endpoint| {
-        let hold = holds.get(&endpoint.id).copied();
-        show_with(&api, &caller, endpoint, hold, &api.engine.condition(endpoint.id))
+        let state = states.remove(&endpoint.id).unwrap_or_default();
+        show_with(&api, &caller, endpoint, &state)
     });
     Ok(Json(show::page(data.collect(), next)))
 }
@@ -119,7 +120,7 @@ pub(super) async fn get(
     _: NoQuery,
 ) -> Result<Json<Value>, Problem> {
     let endpoint = visible(&api, &caller, &id)?;
-    Ok(Json(shown(&api, &caller, &endpoint)))
+    Ok(Json(shown(&api, &caller, &endpoint).await))
 }
 
 pub(super) async fn update(
@@ -172,7 +173,7 @@ pub(super) async fn update(
     };
     let updated = api.directory.update_endpoint(id, edit).await?;
     endpoint_auth::record(&caller, &updated, &sensitive);
-    Ok(Json(shown(&api, &caller, &updated)))
+    Ok(Json(shown(&api, &caller, &updated).await))
 }
 
 /// Removes the endpoint. What was on its way to it is cancelled.
@@ -205,7 +206,7 @@ pub(super) async fn pause(
         Ok(())
     };
     let updated = api.directory.update_endpoint(id, edit).await?;
-    Ok(Json(shown(&api, &caller, &updated)))
+    Ok(Json(shown(&api, &caller, &updated).await))
 }
 
 /// Lets deliveries go on, whatever the pause was for; only what the operator has paused is the operator's to resume.
@@ -230,7 +231,7 @@ pub(super) async fn resume(
         let detail = "the operator of this service has paused the endpoint, and can resume it";
         return Err(Problem::forbidden("api.paused_by_operator", detail));
     }
-    Ok(Json(shown(&api, &caller, &updated)))
+    Ok(Json(shown(&api, &caller, &updated).await))
 }
 
 fn paused_by_operator(endpoint: &Endpoint) -> bool {
@@ -257,24 +258,26 @@ pub(super) fn visible(api: &Api, caller: &Caller, id: &str) -> Result<Arc<Endpoi
     found.ok_or_else(|| Problem::not_found("endpoint"))
 }
 
-pub(super) fn shown(api: &Api, caller: &Caller, endpoint: &Endpoint) -> Value {
-    let hold = api.engine.holds().into_iter().find(|(id, _)| *id == endpoint.id);
-    show_with(api, caller, endpoint, hold.map(|(_, hold)| hold), &api.engine.condition(endpoint.id))
+pub(super) async fn shown(api: &Api, caller: &Caller, endpoint: &Endpoint) -> Value {
+    let state = states(api, &[endpoint.id]).await.remove(&endpoint.id).unwrap_or_default();
+    show_with(api, caller, endpoint, &state)
 }
 
-fn show_with(
-    api: &Api,
-    caller: &Caller,
-    endpoint: &Endpoint,
-    hold: Option<Hold>,
-    condition: &Condition,
-) -> Value {
+/// How endpoints do. What other nodes have told of it is not worth an error: something may have been changed already.
+async fn states(api: &Api, endpoints: &[EndpointId]) -> HashMap<EndpointId, EndpointState> {
+    api.engine.states(endpoints).await.unwrap_or_else(|error| {
+        tracing::warn!(code = error.code(), "it cannot be said how endpoints of other nodes do");
+        HashMap::new()
+    })
+}
+
+fn show_with(api: &Api, caller: &Caller, endpoint: &Endpoint, state: &EndpointState) -> Value {
     let hold = match caller.bound_to() {
-        None => hold,
-        Some(_) => hold.map(Hold::as_told_to_consumer),
+        None => state.hold,
+        Some(_) => state.hold.map(Hold::as_told_to_consumer),
     };
-    let mut shown = show::endpoint(endpoint, hold, condition);
-    shown["verification"] = verification::show(api, caller, endpoint);
+    let mut shown = show::endpoint(endpoint, hold, &state.condition);
+    shown["verification"] = verification::show(api, caller, endpoint, state.verification_waits_for);
     shown
 }
 

@@ -36,11 +36,13 @@ mod signing_keys;
 mod tokens;
 mod verification;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
@@ -60,37 +62,48 @@ use crate::credentials::authority::ClientAuthority;
 use crate::data_keys::DataKeys;
 use crate::directory::Directory;
 use crate::engine::EngineHandle;
-use crate::engine::condition::Condition;
+use crate::engine::condition::EndpointState;
 use crate::engine::egress::Egress;
 use crate::engine::hold::Hold;
+use crate::engine::ownership::NodeView;
 use crate::id::EndpointId;
 use crate::publish::Publisher;
 use crate::signing_keys::SigningKeys;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
-/// Whoever makes deliveries, as the API needs to know them.
+/// Whoever makes deliveries, as the API needs to know them: this node and, where several share the store, the others.
+#[async_trait]
 pub trait Holds: fmt::Debug + Send + Sync {
     /// The endpoints to which nothing is sent at present, and why.
-    fn holds(&self) -> Vec<(EndpointId, Hold)>;
+    async fn holds(&self) -> Result<Vec<(EndpointId, Hold)>, StoreError>;
 
-    /// How an endpoint does.
-    fn condition(&self, endpoint: EndpointId) -> Condition;
+    /// How these endpoints do; one of which nothing is known does well and may be left out.
+    async fn states(
+        &self,
+        endpoints: &[EndpointId],
+    ) -> Result<HashMap<EndpointId, EndpointState>, StoreError>;
 
-    /// What an endpoint waits for before it can be asked whether it wants events, if it does.
-    fn verification_waits_for(&self, endpoint: EndpointId) -> Option<&'static str>;
+    /// What this node is, where it shares the store with others.
+    fn node(&self) -> Option<NodeView> {
+        None
+    }
 }
 
+#[async_trait]
 impl Holds for EngineHandle {
-    fn holds(&self) -> Vec<(EndpointId, Hold)> {
-        Self::holds(self)
+    async fn holds(&self) -> Result<Vec<(EndpointId, Hold)>, StoreError> {
+        self.all_holds().await
     }
 
-    fn condition(&self, endpoint: EndpointId) -> Condition {
-        Self::condition(self, endpoint)
+    async fn states(
+        &self,
+        endpoints: &[EndpointId],
+    ) -> Result<HashMap<EndpointId, EndpointState>, StoreError> {
+        Self::states(self, endpoints).await
     }
 
-    fn verification_waits_for(&self, endpoint: EndpointId) -> Option<&'static str> {
-        Self::verification_waits_for(self, endpoint)
+    fn node(&self) -> Option<NodeView> {
+        Self::node(self)
     }
 }
 

@@ -97,11 +97,16 @@ pub(super) async fn verify(
         Standing::Trusted | Standing::Proven => StatusCode::OK,
         Standing::Pending | Standing::Failed => StatusCode::ACCEPTED,
     };
-    Ok((status, Json(endpoints::shown(&api, &caller, &endpoint))).into_response())
+    Ok((status, Json(endpoints::shown(&api, &caller, &endpoint).await)).into_response())
 }
 
 /// The member `verification` of an endpoint.
-pub(super) fn show(api: &Api, caller: &Caller, endpoint: &Endpoint) -> Value {
+pub(super) fn show(
+    api: &Api,
+    caller: &Caller,
+    endpoint: &Endpoint,
+    waits_for: Option<&'static str>,
+) -> Value {
     let now = api.clock.now();
     let keys = api.directory.key_set_for(endpoint);
     let (status, code, expires_at) = match endpoint.verification.standing(endpoint, keys.as_deref(), now) {
@@ -111,11 +116,10 @@ pub(super) fn show(api: &Api, caller: &Caller, endpoint: &Endpoint) -> Value {
         Standing::Pending => {
             let challenge = endpoint.verification.challenge(endpoint, keys.as_deref());
             let missed = challenge.is_some_and(|challenge| challenge.has_missed(now));
-            let waits_for =
-                api.engine.verification_waits_for(endpoint.id).map(|code| match caller.bound_to() {
-                    None => code,
-                    Some(_) => Hold::code_as_told_to_consumer(code),
-                });
+            let waits_for = waits_for.map(|code| match caller.bound_to() {
+                None => code,
+                Some(_) => Hold::code_as_told_to_consumer(code),
+            });
             let code = waits_for.or_else(|| missed.then_some(NOT_CONFIRMED));
             ("pending", code, challenge.map(|challenge| show::moment(challenge.ends_at)))
         }

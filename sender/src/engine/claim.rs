@@ -59,6 +59,8 @@ pub(super) enum End {
 /// What to read from the store.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Read {
+    /// Of all reads; an answer to one that does not count any more is not taken.
+    pub(super) number: u64,
     pub(super) endpoint: EndpointId,
     pub(super) order: Order,
     pub(super) after: DuePosition,

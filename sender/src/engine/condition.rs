@@ -2,6 +2,7 @@
 
 use waxseal_keys::Timestamp;
 
+use super::hold::Hold;
 use super::limits::Standing;
 use super::slots::Slots;
 
@@ -22,6 +23,17 @@ pub struct Condition {
     pub rests_until: Option<Timestamp>,
     /// Its rate limit allows nothing before then.
     pub rate_limited_until: Option<Timestamp>,
+}
+
+/// All that there is to see of an endpoint.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct EndpointState {
+    /// Why nothing is sent to it, if nothing is.
+    pub hold: Option<Hold>,
+    /// How it does.
+    pub condition: Condition,
+    /// What it waits for before it can be asked whether it wants events, if it does.
+    pub verification_waits_for: Option<&'static str>,
 }
 
 /// Whether an endpoint is posted to.

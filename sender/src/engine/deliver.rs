@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 
 use super::claim::{Claim, End};
 use super::driver::cancel;
+use super::gone::{Gone, is_gone};
 use super::post::PostError;
 use super::seal::{Sealed, Unsealed, seal};
 use super::settle::{Record, settle, settle_without_post};
@@ -66,6 +67,12 @@ async fn deliver(shared: &Arc<Shared>, claim: &mut Claim) -> End {
             Ok(sealed) => sealed,
             Err(unsealed) => return give_up(shared, claim, unsealed).await,
         };
+        // The last look before it cannot be taken back: others may have the delivery by now.
+        if !shared.may_post(claim) {
+            tracing::info!(delivery = %claim.delivery.id, "released, its shard may be in other hands");
+            metrics::counter!("waxseal_deliveries_total", "result" => "released").increment(1);
+            return End::Left;
+        }
         let started_at = shared.parts.clock.now();
         let Sealed { endpoint, token, signing_kid, encryption_kid, shown } = sealed;
         let access = shown.as_deref().map(Shown::access);
@@ -145,9 +152,13 @@ async fn give_up(shared: &Arc<Shared>, claim: &Claim, unsealed: Unsealed) -> End
             End::Held(hold)
         }
         Unsealed::EndpointGone => {
-            cancel(Arc::clone(shared), claim.delivery.endpoint).await;
+            if is_gone(shared, claim.delivery.endpoint).await == Gone::Yes {
+                cancel(Arc::clone(shared), claim.delivery.endpoint).await;
+            }
             End::Left
         }
+        // As long as its endpoint is there, so is its consumer.
+        Unsealed::Cancelled if is_gone(shared, claim.delivery.endpoint).await == Gone::Unknown => End::Left,
         Unsealed::Cancelled => settle_without_post(shared, claim, DeliveryState::Cancelled, None).await,
         Unsealed::Refused(code) => {
             settle_without_post(shared, claim, DeliveryState::Refused, Some(code)).await

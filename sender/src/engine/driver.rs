@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::{broadcast, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use waxseal_keys::Timestamp;
 
 use super::claim::{Arrival, Read};
 use super::expire;
+use super::gone::{Gone, is_gone};
 use super::seal::{self, Purpose, Unsealed};
 use super::set_back::{self, SetBack};
 use super::shared::{Phase, Shared, insist};
@@ -22,7 +24,7 @@ use crate::id::{ConsumerId, EndpointId};
 use crate::model::delivery::LiveDelivery;
 use crate::model::encryption_keys::KeyOwner;
 use crate::model::pace::Order;
-use crate::store::{Shards, StoreError, cancel_all};
+use crate::store::{StoreError, cancel_all};
 
 /// Where changes are heard of.
 #[derive(Debug)]
@@ -38,7 +40,7 @@ impl News {
 }
 
 /// Runs until the engine is stopped.
-pub(super) async fn drive(shared: Arc<Shared>, mut news: News) {
+pub(super) async fn drive(shared: Arc<Shared>, mut news: News, tenure: Option<JoinHandle<()>>) {
     let mut discovery = interval(shared.parts.policy.discover_every);
     discovery.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut reported = HashSet::new();
@@ -71,6 +73,11 @@ pub(super) async fn drive(shared: Arc<Shared>, mut news: News) {
         tracing::warn!(released, "deliveries were still in flight at the end of the time to stop");
     }
     shared.abort().await;
+    shared.set_phase(Phase::Ended);
+    if let Some(tenure) = tenure {
+        // An error only says that it has ended by itself.
+        let _ = tenure.await;
+    }
     shared.set_phase(Phase::Stopped);
 }
 
@@ -84,14 +91,20 @@ pub(super) async fn look(shared: Arc<Shared>, endpoint: EndpointId) {
                 schedule.hold(endpoint, hold, now);
             }
         }),
-        Err(Unsealed::EndpointGone) => return cancel(shared, endpoint).await,
+        Err(Unsealed::EndpointGone) => match is_gone(&shared, endpoint).await {
+            Gone::Yes => return cancel(shared, endpoint).await,
+            Gone::No | Gone::Unknown => {}
+        },
         Err(Unsealed::Cancelled | Unsealed::Refused(_)) => {}
     }
     shared.pump();
 }
 
-/// Cancels what is live for an endpoint that is no more.
+/// Cancels what is live for an endpoint that is no more, if that is ours to do.
 pub(super) async fn cancel(shared: Arc<Shared>, endpoint: EndpointId) {
+    if !shared.ownership.have(endpoint) {
+        return;
+    }
     // First what memory holds of them: each would end up here.
     shared.with(|schedule, now| schedule.clear(endpoint, now));
     let (store, endpoints) = (&*shared.parts.store, [endpoint]);
@@ -152,12 +165,16 @@ async fn arrivals(shared: &Shared, read: Read) -> Result<Vec<Arrival>, StoreErro
 
 /// Searches the store for what nobody announced.
 pub(super) async fn discover(shared: Arc<Shared>) {
-    match shared.parts.store.endpoints_with_work(Shards::ALL).await {
+    let survey = shared.with(|schedule, _| schedule.begin_survey());
+    if survey.shards.is_empty() {
+        return;
+    }
+    match shared.parts.store.endpoints_with_work(survey.shards).await {
         Ok(work) => shared.with(|schedule, now| {
             for one in work {
                 schedule.discovered(one, now);
             }
-            schedule.surveyed();
+            schedule.surveyed(survey);
         }),
         Err(error) => tracing::warn!(code = error.code(), "endpoints with work cannot be found"),
     }

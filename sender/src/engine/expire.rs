@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use super::shared::Shared;
 use crate::id::EndpointId;
 use crate::model::delivery::{DeliveryState, LiveDelivery};
-use crate::store::{Outcome, Settled, Settlement, Shards};
+use crate::store::{Outcome, Settled, Settlement};
 
 /// Looks for what has run out and ends it, a page at a time, until there is no more.
 pub(super) async fn sweep(shared: Arc<Shared>) {
@@ -22,7 +22,11 @@ pub(super) async fn sweep(shared: Arc<Shared>) {
         // What is in flight may stand first in every page until its attempt has ended.
         let limit = u32::try_from(in_flight).unwrap_or(u32::MAX).saturating_add(PAGE);
         let now = shared.parts.clock.now();
-        let mut found = match shared.parts.store.expired(Shards::ALL, now, limit).await {
+        let owned = shared.with(|schedule, _| schedule.owned());
+        if owned.is_empty() || !shared.ownership.is_trusted() {
+            return;
+        }
+        let mut found = match shared.parts.store.expired(owned, now, limit).await {
             Ok(found) => found,
             Err(error) => {
                 tracing::warn!(code = error.code(), "expired deliveries cannot be found");

@@ -57,6 +57,28 @@ impl Hold {
         told.map_or(code, |hold| hold.as_told_to_consumer().code())
     }
 
+    /// The hold that has this code.
+    pub(crate) fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|hold| hold.code() == code)
+    }
+
+    const ALL: [Self; 14] = [
+        Self::EndpointPaused,
+        Self::EndpointUnverified,
+        Self::NoSigningKey,
+        Self::NoKeySet,
+        Self::NoUsableKey,
+        Self::KeyNotAdmitted,
+        Self::KeySetUnreachable,
+        Self::SealFailed,
+        Self::TokenRefused,
+        Self::TokenUnavailable,
+        Self::NoClientCertificate,
+        Self::ClientCertificateExpired,
+        Self::TlsSettings,
+        Self::ContentDamaged,
+    ];
+
     /// A stable code for the API, logs and metrics.
     pub fn code(self) -> &'static str {
         match self {

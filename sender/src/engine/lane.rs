@@ -2,6 +2,7 @@
 //!
 //! Relies on [`super::schedule`] to keep the lists of lanes. The invariant that it guarantees is written there.
 
+mod leave;
 mod read;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -9,13 +10,14 @@ use std::sync::Arc;
 
 use waxseal_keys::Timestamp;
 
+pub(super) use self::leave::{Ended, Leave};
 use self::read::Reading;
 use super::breaker::{Health, Kind, SLOW};
 use super::claim::{Arrival, Claim, Found};
 use super::hold::Hold;
 use super::limits::{Limits, Standing};
 use super::pace::{Bucket, Terms};
-use super::place::{before, place, place_of, start};
+use super::place::{place, place_of};
 use super::room::{Room, size};
 use super::slots::Counted;
 use crate::id::{ConsumerId, DeliveryId};
@@ -89,6 +91,7 @@ struct Flight {
     due_at: Timestamp,
     /// When it was claimed.
     since: Timestamp,
+    leave: Leave,
 }
 
 impl Lane {
@@ -142,7 +145,8 @@ impl Lane {
         room.take(&waiting);
         let Waiting { delivery, payload, found } = waiting;
         self.charge(now);
-        self.in_flight.insert(delivery.id, Flight { due_at: delivery.due_at, since: now });
+        let flight = Flight { due_at: delivery.due_at, since: now, leave: Leave::Ours };
+        self.in_flight.insert(delivery.id, flight);
         self.oldest_since = Some(self.oldest_since.map_or(now, |oldest| oldest.min(now)));
         let kind = if self.health.open.is_some() { Kind::Probe } else { Kind::Regular };
         Some(Claim { delivery, payload, found, kind, epoch })
@@ -174,7 +178,7 @@ impl Lane {
     }
 
     /// Forgets a claimed delivery. What is to be remembered of it is then kept or left.
-    pub(super) fn end(&mut self, id: DeliveryId) -> Option<DuePosition> {
+    pub(super) fn end(&mut self, id: DeliveryId) -> Option<Ended> {
         let flight = self.in_flight.remove(&id)?;
         self.known.remove(&id);
         if self.oldest_since == Some(flight.since) {
@@ -183,88 +187,13 @@ impl Lane {
         if let Reading::Running { ended, .. } = &mut self.reading {
             ended.insert(id);
         }
-        Some(place_of(self.terms.order, id, flight.due_at))
-    }
-
-    /// Forgets what waits of these, which are no longer live; returns those that are in flight.
-    pub(super) fn withdraw(&mut self, ids: &[DeliveryId], room: &mut Room) -> Vec<DeliveryId> {
-        let (in_flight, others): (Vec<_>, Vec<_>) =
-            ids.iter().copied().partition(|id| self.is_in_flight(*id));
-        if let Reading::Running { ended, .. } = &mut self.reading {
-            ended.extend(&others);
-        }
-        let gone: HashSet<_> = others.into_iter().filter(|id| self.known.remove(id)).collect();
-        if !gone.is_empty() {
-            self.waiting.retain(|position, waiting| {
-                let stays = !gone.contains(&position.id);
-                if !stays {
-                    room.take(waiting);
-                }
-                stays
-            });
-        }
-        in_flight
+        let position = place_of(self.terms.order, id, flight.due_at);
+        Some(Ended { position, was_ours: flight.leave == Leave::Ours })
     }
 
     /// Whether this one is in flight.
     pub(super) fn is_in_flight(&self, id: DeliveryId) -> bool {
         self.in_flight.contains_key(&id)
-    }
-
-    /// Leaves what is live at `position` to the store.
-    pub(super) fn leave(&mut self, position: DuePosition) {
-        self.read_after(before(position));
-    }
-
-    /// Leaves everything to the store but what is known.
-    pub(super) fn read_anew(&mut self) {
-        self.read_after(start());
-    }
-
-    fn read_after(&mut self, place: DuePosition) {
-        self.low = Some(self.low.map_or(place, |low| low.min(place)));
-        if let Reading::Running { floor, .. } = &mut self.reading {
-            *floor = Some(floor.map_or(place, |floor| floor.min(place)));
-        }
-    }
-
-    /// Leaves everything that waits to the store.
-    pub(super) fn leave_all(&mut self, room: &mut Room) {
-        if let Some((first, _)) = self.waiting.first_key_value() {
-            self.leave(*first);
-        }
-        self.drop_waiting(room);
-    }
-
-    /// Leaves everything that waits to the store, where it is dated anew, and waits for no moment that was planned by a
-    /// clock that was set back since.
-    pub(super) fn set_back(&mut self, now: Timestamp, room: &mut Room) {
-        self.leave_all(room);
-        self.read_anew();
-        if matches!(self.reading, Reading::Failed { .. }) {
-            self.reading = Reading::Idle;
-        }
-        if let Some(held) = &mut self.held {
-            held.look_at = held.look_at.min(now);
-        }
-        if let Some(rate) = self.terms.rate {
-            self.bucket.change(rate, now);
-        }
-        self.health.set_back(now);
-        self.in_flight.values_mut().for_each(|flight| flight.since = flight.since.min(now));
-        self.oldest_since = self.oldest_since.map(|oldest| oldest.min(now));
-    }
-
-    /// Forgets everything but what is in flight: none of it is live any more.
-    pub(super) fn clear(&mut self, room: &mut Room) {
-        self.drop_waiting(room);
-        self.low = None;
-        self.held = None;
-        self.health = Health::default();
-        self.on_disk = OnDisk::default();
-        if let Reading::Running { floor, .. } = &mut self.reading {
-            *floor = None;
-        }
     }
 
     /// Whether a claim would succeed.

@@ -15,10 +15,12 @@ mod deliver;
 mod driver;
 pub mod egress;
 mod expire;
+mod gone;
 pub mod hold;
 mod lane;
 mod limits;
 mod observe;
+pub mod ownership;
 mod pace;
 mod place;
 pub mod post;
@@ -34,6 +36,7 @@ mod slots;
 pub mod verdict;
 pub mod verification;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,10 +45,11 @@ use waxseal_keys::Clock;
 
 use self::breaker::BreakerPolicy;
 pub use self::claim::Arrival;
-use self::condition::Condition;
+use self::condition::{Condition, EndpointState};
 use self::egress::Egress;
 use self::hold::Hold;
 pub use self::limits::Limits;
+use self::ownership::{NodeView, OwnershipPolicy};
 use self::shared::{Phase, Shared};
 use self::verdict::RetryPolicy;
 use self::verification::{VerificationPolicy, Verifier};
@@ -54,9 +58,10 @@ use crate::credentials::Credentials;
 use crate::data_keys::DataKeys;
 use crate::directory::Directory;
 use crate::id::{DeliveryId, EndpointId};
+use crate::leadership::Leadership;
 use crate::publish::Expected;
 use crate::signing_keys::SigningKeys;
-use crate::store::Store;
+use crate::store::{Hint, Node, Shard, Shards, Store, StoreError};
 
 /// Starts delivering.
 #[derive(Debug)]
@@ -83,6 +88,8 @@ pub struct EngineParts {
     pub clock: Arc<dyn Clock>,
     /// Who signs, as tokens say it.
     pub issuer: Issuer,
+    /// Which process this is, for others that share the store.
+    pub node: Node,
     /// How much, how often, how long.
     pub policy: EnginePolicy,
 }
@@ -98,6 +105,8 @@ pub struct EnginePolicy {
     pub breaker: BreakerPolicy,
     /// How endpoints are asked whether they want events.
     pub verification: VerificationPolicy,
+    /// When what is done for the ownership of shards, where others share the store.
+    pub ownership: OwnershipPolicy,
     /// How often the store is searched for what nobody announced.
     pub discover_every: Duration,
     /// How long a stop waits for what is in flight.
@@ -138,21 +147,37 @@ impl Engine {
         let news = driver::News::subscribe(&shared);
         let verifier = Arc::new(Verifier::new(Arc::clone(&shared)));
         tokio::spawn(Arc::clone(&verifier).run(shared.parts.directory.subscribe()));
-        tokio::spawn(driver::drive(Arc::clone(&shared), news));
+        let tenure = shared.ownership.cluster().map(Arc::clone).map(|cluster| {
+            tokio::spawn(ownership::hear(Arc::clone(&shared), cluster.hints()));
+            tokio::spawn(ownership::look(Arc::clone(&shared), Arc::clone(&cluster)));
+            tokio::spawn(ownership::tell(Arc::clone(&shared), Arc::clone(&verifier), Arc::clone(&cluster)));
+            tokio::spawn(ownership::keep(Arc::clone(&shared), cluster))
+        });
+        tokio::spawn(driver::drive(Arc::clone(&shared), news, tenure));
         EngineHandle { shared, verifier }
     }
 }
 
 impl EngineHandle {
     /// Announces deliveries that are on disk since just now. Never waits; what does not fit into memory is read from
-    /// the store later.
+    /// the store later, and of what others make they are told.
     pub fn arrived(&self, arrivals: Vec<Arrival>) {
-        self.shared.with(|schedule, now| {
-            for arrival in arrivals {
-                schedule.arrive(arrival, now);
+        let mut others = Shards::NONE;
+        let ours = arrivals.into_iter().filter(|arrival| {
+            let endpoint = arrival.delivery.endpoint;
+            let is_ours = self.shared.ownership.have(endpoint);
+            if !is_ours {
+                others.insert(Shard::of(endpoint));
             }
+            is_ours
         });
+        let ours: Vec<_> = ours.collect();
+        self.shared.ownership.announced(ours.iter().map(|arrival| arrival.delivery.id));
+        self.shared.with(|schedule, now| ours.into_iter().for_each(|one| schedule.announced(one, now)));
         self.shared.pump();
+        if let Some(cluster) = self.shared.ownership.cluster().filter(|_| !others.is_empty()) {
+            cluster.hint(Hint::Arrived(others));
+        }
     }
 
     /// Announces deliveries that will be on disk soon, or not: where the order is strict, nothing behind them is made
@@ -167,11 +192,18 @@ impl EngineHandle {
         self.shared.pump();
     }
 
-    /// Forgets deliveries that are no longer live in the store; returns those that are being made just now.
+    /// Forgets deliveries that are no longer live in the store; returns those that are being made just now, and those
+    /// that another node may be making.
     pub fn withdrawn(&self, endpoint: EndpointId, ids: &[DeliveryId]) -> Vec<DeliveryId> {
         let in_flight = self.shared.with(|schedule, now| schedule.withdraw(endpoint, ids, now));
         self.shared.pump();
-        in_flight
+        match self.shared.ownership.cluster().filter(|_| !self.shared.ownership.have(endpoint)) {
+            Some(cluster) => {
+                cluster.hint(Hint::Withdrawn(endpoint));
+                ids.to_vec()
+            }
+            None => in_flight,
+        }
     }
 
     /// Looks at an endpoint again: what it is held for may have gone, or the time moved.
@@ -196,6 +228,56 @@ impl EngineHandle {
     /// What an endpoint waits for before it can be asked whether it wants events, if it does.
     pub fn verification_waits_for(&self, endpoint: EndpointId) -> Option<&'static str> {
         self.verifier.waits_for(endpoint)
+    }
+
+    /// How these endpoints do, whoever makes deliveries to them.
+    ///
+    /// # Errors
+    /// If other nodes make some of these, and the store cannot say what they have told.
+    pub async fn states(
+        &self,
+        endpoints: &[EndpointId],
+    ) -> Result<HashMap<EndpointId, EndpointState>, StoreError> {
+        let others: Vec<_> =
+            endpoints.iter().copied().filter(|id| !self.shared.ownership.have(*id)).collect();
+        let mut states = match (self.shared.ownership.cluster(), others.as_slice()) {
+            (Some(cluster), [one]) => ownership::states(cluster.conditions(Some(*one)).await?),
+            (Some(cluster), [_, _, ..]) => ownership::states(cluster.conditions(None).await?),
+            (None, _) | (_, []) => HashMap::new(),
+        };
+        states.retain(|id, _| others.contains(id));
+        self.shared.with(|schedule, now| {
+            for id in endpoints.iter().filter(|id| !others.contains(id)) {
+                let hold = schedule.hold_of(*id);
+                let (condition, waits) = (schedule.condition(*id, now), self.verifier.waits_for(*id));
+                states.insert(*id, EndpointState { hold, condition, verification_waits_for: waits });
+            }
+        });
+        Ok(states)
+    }
+
+    /// Which endpoints are held, and why, whoever makes deliveries to them.
+    ///
+    /// # Errors
+    /// If the store cannot say what other nodes have told.
+    pub async fn all_holds(&self) -> Result<Vec<(EndpointId, Hold)>, StoreError> {
+        let mut holds = self.holds();
+        if let Some(cluster) = self.shared.ownership.cluster() {
+            let told = ownership::states(cluster.conditions(None).await?);
+            let others = told.into_iter().filter(|(id, _)| !self.shared.ownership.have(*id));
+            holds.extend(others.filter_map(|(id, state)| Some((id, state.hold?))));
+        }
+        Ok(holds)
+    }
+
+    /// What this node is and works on, if it shares the store with others.
+    pub fn node(&self) -> Option<NodeView> {
+        self.shared.ownership.cluster().map(|_| self.shared.ownership.view())
+    }
+
+    /// Whether this node does what one node alone must do.
+    pub fn leadership(&self) -> Leadership {
+        self.shared.ownership.leadership()
     }
 
     /// How much is at hand.
@@ -224,6 +306,7 @@ impl Default for EnginePolicy {
             retry: RetryPolicy::default(),
             breaker: BreakerPolicy::default(),
             verification: VerificationPolicy::default(),
+            ownership: OwnershipPolicy::default(),
             discover_every: Duration::from_secs(30),
             stop_within: Duration::from_secs(10),
         }

@@ -13,17 +13,28 @@
 //! (*waiting* or *in flight*) is a property of this process and is written nowhere, so there is nothing to rescue:
 //! a process that dies leaves rows that the next one reads.
 //!
+//! # Shards
+//!
+//! Several processes may work on one store; each works on the [shards](crate::store::Shard) that it owns (`ownership`),
+//! and a process that has the store to itself on all of them. What is not owned is not taken in and not claimed. A shard
+//! that is lost takes everything with it but what is in flight: that ends by itself, and what it came to is not kept,
+//! for others may have worked on it since. A shard that is gained is looked through (a *survey*); what is known of it
+//! before that is over counts as unread from the start. What others have accepted meanwhile is *noticed*: a place that
+//! may be unread, never a row, for a row that was read a while ago may have been settled since.
+//!
 //! # The invariant
 //!
-//! Each lane has a low-water cursor. **Every live delivery of the endpoint is waiting, or in flight, or stands
-//! behind the cursor; without a cursor, every one is waiting or in flight.** So nothing is forgotten as long as
+//! Each lane has a low-water cursor. **Every live delivery of an endpoint that is owned is waiting, or in flight, or
+//! stands behind the cursor; without a cursor, every one is waiting or in flight; without a lane there is none, once its
+//! shard was surveyed.** What other processes accept joins this when it is noticed. So nothing is forgotten as long as
 //! whatever leaves memory while it is live first moves the cursor before itself ([`Lane::leave`]), and the lane reads
 //! on from the cursor whenever that is due. While a read is under way it may miss what is written meanwhile, so
 //! everything that is left to the store during a read also bounds how far that read may move the cursor.
 //!
 //! **A delivery is in flight at most once.** A lane knows the ids of what waits and flies, and takes none in twice.
 //! What ended while a read was under way is not taken in from that read, for the row that was read may be older than
-//! its end. What was found by reading and ended is remembered for a while, because the publisher's own announcement
+//! its end. A read that was begun before the lane was lost, or before somebody else changed what is live, is not taken in
+//! at all. What was found by reading and ended is remembered for a while, because the publisher's own announcement
 //! of it may still come.
 //!
 //! # Memory
@@ -36,6 +47,9 @@
 //!
 //! - *The process*: rows stay as the last settlement left them; discovery at the start finds their endpoints. What
 //!   was posted but not settled is posted again (at least once).
+//! - *Another process*: its shards are gained when its lease is over, and surveyed. What it had in flight is made again.
+//! - *The ownership*: nothing is claimed and nothing is posted from the moment on at which it is not trusted any more;
+//!   what waits is dropped as for a loss. What was in flight by then, and the store has not as ended, others make again.
 //! - *A publisher between commit and announcement*: the row is behind no cursor. Discovery, which runs all the time,
 //!   sees that the first live delivery of an endpoint is due earlier than anything known, and moves the cursor back.
 //!   Everything else that is known leaves or moves on, so the missed row becomes the first sooner or later.
@@ -59,6 +73,7 @@
 mod arrive;
 mod condition;
 mod held;
+mod shards;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -67,8 +82,9 @@ use std::time::Duration;
 use waxseal_keys::Timestamp;
 
 pub(super) use self::condition::{HealthChange, Observed, Wrote};
+use self::shards::Owned;
 use super::claim::{Arrival, Claim, End, Found, Read};
-use super::lane::Lane;
+use super::lane::{Ended, Lane};
 use super::limits::{Limits, Standing};
 use super::pace::TermsOf;
 use super::recent::Recent;
@@ -97,13 +113,15 @@ pub(super) struct Schedule {
     proven: Recent<EndpointId>,
     slots: Slots,
     reading: usize,
-    /// What was live at the start has been found.
-    surveyed: bool,
+    /// Counts the reads.
+    reads: u64,
+    owned: Owned,
     epoch: u64,
     stirred: bool,
 }
 
 impl Schedule {
+    /// Of nothing yet: what it works on is [gained](Self::gain).
     pub(super) fn new(limits: Limits, terms: Arc<dyn TermsOf>) -> Self {
         Self {
             limits,
@@ -119,7 +137,8 @@ impl Schedule {
             proven: Recent::default(),
             slots: Slots::default(),
             reading: 0,
-            surveyed: false,
+            reads: 0,
+            owned: Owned::default(),
             epoch: 0,
             stirred: false,
         }
@@ -132,10 +151,12 @@ impl Schedule {
             let endpoint = self.hungry.pop_front()?;
             let Some(lane) = self.lanes.get_mut(&endpoint) else { continue };
             lane.listed.hungry = false;
-            if let Some(after) = lane.begin_reading(now, &self.limits, &self.room) {
+            let number = self.reads + 1;
+            if let Some(after) = lane.begin_reading(number, now, &self.limits, &self.room) {
                 self.reading += 1;
+                self.reads = number;
                 let order = lane.terms().order;
-                return Some(Read { endpoint, order, after, limit: self.limits.read });
+                return Some(Read { number, endpoint, order, after, limit: self.limits.read });
             }
             self.review(endpoint, now);
         }
@@ -158,7 +179,7 @@ impl Schedule {
         self.reading -= 1;
         if let Some(lane) = self.lanes.get_mut(&read.endpoint) {
             let complete = rows.len() < read.limit;
-            lane.read(rows, complete, &self.limits, &mut self.room);
+            lane.read(read.number, rows, complete, &self.limits, &mut self.room);
         }
         self.review(read.endpoint, now);
     }
@@ -167,7 +188,7 @@ impl Schedule {
     pub(super) fn reading_failed(&mut self, read: Read, now: Timestamp) {
         self.reading -= 1;
         if let Some(lane) = self.lanes.get_mut(&read.endpoint) {
-            lane.reading_failed(now.saturating_add(READ_AGAIN));
+            lane.reading_failed(read.number, now.saturating_add(READ_AGAIN));
         }
         self.review(read.endpoint, now);
     }
@@ -195,12 +216,21 @@ impl Schedule {
         let Claim { delivery, payload, found, kind: _, epoch } = claim;
         let endpoint = delivery.endpoint;
         let Some(lane) = self.lanes.get_mut(&endpoint) else { return };
-        let Some(position) = lane.end(delivery.id) else { return };
+        let Some(Ended { position, was_ours }) = lane.end(delivery.id) else { return };
         if found == Found::Read && delivery.attempts_made <= 1 && !matches!(end, End::Held(_)) {
             self.recent.insert(delivery.id);
         }
+        let is_ours = self.owned.have(endpoint);
         match end {
             End::Final => {}
+            // Others know, or will find it.
+            _ if !is_ours => {}
+            // Others may have worked on it while it was in flight: what is true of it is in the store.
+            End::Again { hold, .. } if !was_ours => {
+                lane.leave(position);
+                self.hold_since(epoch, endpoint, hold, now);
+            }
+            End::Held(_) if !was_ours => lane.leave(position),
             End::Again { delivery, hold } => {
                 // What is due much later would only keep others' payloads out of memory.
                 let payload = payload.filter(|_| delivery.due_at <= now.saturating_add(SOON));
@@ -223,8 +253,7 @@ impl Schedule {
 
     /// The clock was set back: nothing waits for a time that was planned by what it said before.
     pub(super) fn set_back(&mut self, now: Timestamp) {
-        let endpoints: Vec<_> = self.lanes.keys().copied().collect();
-        for endpoint in endpoints {
+        for endpoint in self.lanes_of(self.owned.shards()) {
             if let Some(lane) = self.lanes.get_mut(&endpoint) {
                 lane.set_back(now, &mut self.room);
             }

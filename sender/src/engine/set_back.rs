@@ -17,7 +17,7 @@ use super::schedule::Schedule;
 use super::shared::Shared;
 use crate::clock_watch::{ClockWatch, Moved};
 use crate::id::EndpointId;
-use crate::store::{Shards, StoreError};
+use crate::store::StoreError;
 
 /// Notices that the clock was set back.
 #[derive(Debug)]
@@ -75,7 +75,11 @@ pub(super) async fn mend(shared: Arc<Shared>, what: Mend) {
 
 async fn redate(shared: &Shared) -> Result<u64, StoreError> {
     let mut moved = 0;
-    for work in shared.parts.store.endpoints_with_work(Shards::ALL).await? {
+    let owned = shared.with(|schedule, _| schedule.owned());
+    if owned.is_empty() {
+        return Ok(0);
+    }
+    for work in shared.parts.store.endpoints_with_work(owned).await? {
         moved += redate_endpoint(shared, work.endpoint).await?;
     }
     Ok(moved)

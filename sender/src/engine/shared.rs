@@ -15,15 +15,18 @@ use tokio::task::JoinSet;
 use waxseal_keys::Timestamp;
 
 use super::claim::Claim;
+use super::ownership::Ownership;
 use super::pace::Configured;
 use super::schedule::Schedule;
 use super::{EngineParts, deliver, driver};
 use crate::id::{DeliveryId, EndpointId};
-use crate::store::StoreError;
+use crate::model::delivery::LiveDelivery;
+use crate::store::{Shards, StoreError};
 
 /// The state of an engine.
 pub(super) struct Shared {
     pub(super) parts: EngineParts,
+    pub(super) ownership: Ownership,
     schedule: Mutex<Schedule>,
     tasks: Mutex<JoinSet<()>>,
     runtime: Handle,
@@ -40,6 +43,8 @@ pub(super) enum Phase {
     /// Nothing more is begun.
     Stopping,
     /// Nothing is in flight.
+    Ended,
+    /// Nothing is owned any more.
     Stopped,
 }
 
@@ -50,9 +55,14 @@ impl Shared {
             disable_after: parts.policy.breaker.disable_after,
         };
         let mut schedule = Schedule::new(parts.policy.limits.clone(), Arc::new(configured));
-        let now = parts.clock.now();
-        parts.directory.failing().into_iter().for_each(|health| schedule.restore(health, now));
+        let (now, cluster) = (parts.clock.now(), parts.store.cluster());
+        if cluster.is_none() {
+            // No shard comes late to who has them all from before the start.
+            schedule.gain(Shards::ALL, Timestamp::MIN);
+            parts.directory.failing().into_iter().for_each(|health| schedule.restore(health, now));
+        }
         Self {
+            ownership: Ownership::new(parts.node.clone(), parts.policy.ownership, cluster),
             schedule: Mutex::new(schedule),
             parts,
             tasks: Mutex::new(JoinSet::new()),
@@ -77,7 +87,9 @@ impl Shared {
         }
         let mut claims = Vec::new();
         let stirred = self.with(|schedule, now| {
-            while let Some(claim) = schedule.next(now) {
+            while self.ownership.is_trusted()
+                && let Some(claim) = schedule.next(now)
+            {
                 claims.push(claim);
             }
             schedule.stirred()
@@ -96,7 +108,7 @@ impl Shared {
         let running = self.phase() == Phase::Running;
         let (mut claims, stirred) = self.with(|schedule, now| {
             schedule.done(claim, end, now);
-            let next = || running.then(|| schedule.next(now)).flatten();
+            let next = || (running && self.ownership.is_trusted()).then(|| schedule.next(now)).flatten();
             let claims: Vec<_> = std::iter::from_fn(next).collect();
             (claims, schedule.stirred())
         });
@@ -108,6 +120,12 @@ impl Shared {
             self.spawn(deliver::work(Arc::clone(self), claim));
         }
         next
+    }
+
+    /// Whether a claimed delivery may be posted, at this moment.
+    pub(super) fn may_post(&self, claim: &Claim) -> bool {
+        let LiveDelivery { endpoint, id, .. } = claim.delivery;
+        self.ownership.is_trusted() && self.with(|schedule, _| schedule.may_go_on(endpoint, id))
     }
 
     /// Looks at an endpoint in a task of its own.

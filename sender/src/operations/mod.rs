@@ -32,6 +32,7 @@ use self::holds::Holds;
 use crate::api::Holds as Engine;
 use crate::directory::{ChangeError, Directory, DirectoryEvent, News};
 use crate::id::ConsumerId;
+use crate::leadership::Leadership;
 use crate::model::notice::Notice;
 use crate::model::told::Told;
 use crate::publish::{PublishError, Publisher};
@@ -112,14 +113,23 @@ impl Operations {
         Self { parts, policy, holds }
     }
 
-    /// Runs until `stopped` says so.
-    pub async fn run(mut self, mut stopped: watch::Receiver<bool>) {
+    /// Runs until `stopped` says so, and looks and tells while this node leads.
+    pub async fn run(mut self, mut stopped: watch::Receiver<bool>, mut leadership: Leadership) {
         let mut news = self.parts.directory.subscribe();
         let mut signing = self.parts.signing_keys.subscribe();
         let mut ticks =
             interval((self.policy.held_after / LOOKS_PER_HOLD).clamp(SHORTEST_LOOK, LONGEST_LOOK));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            if !leadership.leads() {
+                tokio::select! {
+                    () = leadership.taken() => {}
+                    _ = stopped.wait_for(|stopped| *stopped) => return,
+                }
+                // What was seen when this node led last is old.
+                self.holds = Holds::new(self.policy.held_after);
+                ticks.reset_immediately();
+            }
             let looks = tokio::select! {
                 _ = ticks.tick() => true,
                 Ok(()) = signing.changed() => true,
@@ -145,7 +155,7 @@ impl Operations {
     async fn look(&mut self) -> Result<(), OperationsError> {
         let now = self.parts.clock.now();
         let told = self.parts.directory.told();
-        let (held, directory) = (self.held(), &self.parts.directory);
+        let (held, directory) = (self.held().await?, &self.parts.directory);
         let mut news = self.holds.look(held, &told, |id| directory.endpoint(id).is_some(), now);
         let expiring =
             expiry::collect(&self.parts.directory, self.policy.server_certificate.as_deref()).await;
@@ -183,13 +193,13 @@ impl Operations {
     }
 
     /// Every endpoint that is held, but the operator's own.
-    fn held(&self) -> Vec<holds::Held> {
+    async fn held(&self) -> Result<Vec<holds::Held>, StoreError> {
         let operator = self.parts.directory.operator();
-        let held = self.parts.engine.holds().into_iter().filter_map(|(endpoint, hold)| {
+        let held = self.parts.engine.holds().await?.into_iter().filter_map(|(endpoint, hold)| {
             let consumer = self.parts.directory.endpoint(endpoint)?.consumer.clone();
             Some(holds::Held { endpoint, consumer, hold })
         });
-        held.filter(|held| operator.as_ref() != Some(&held.consumer)).collect()
+        Ok(held.filter(|held| operator.as_ref() != Some(&held.consumer)).collect())
     }
 
     /// What failed in the last window, if it is over.

@@ -187,6 +187,14 @@ pub struct NodeState {
     pub works_by: Version,
 }
 
+impl Node {
+    /// This process, which begins now.
+    pub fn begin(name: impl Into<String>, role: NodeRole, now: Timestamp) -> Self {
+        let program = env!("CARGO_PKG_VERSION").to_owned();
+        Self { id: NodeId::generate(now), name: name.into(), role, program, started_at: now }
+    }
+}
+
 impl NodeRole {
     /// Whether it makes deliveries.
     pub fn takes_shards(self) -> bool {

@@ -3,6 +3,7 @@ use waxseal_keys::ManualClock;
 
 use super::*;
 use crate::id::{AuditId, EventId};
+use crate::leadership::Leadership;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{AuditFilter, AuditRow, Catalog, NewEvent, Outbox, RecordChange};
 
@@ -125,7 +126,7 @@ async fn it_runs_from_time_to_time_and_stops() {
     let check_every = Duration::from_millis(300);
     let retention = Retention { payloads: days(1), check_every, ..Retention::default() };
     let (stop, stopped) = watch::channel(false);
-    let upkeep = tokio::spawn(Upkeep::new(store.clone(), clock, retention).run(stopped));
+    let upkeep = tokio::spawn(Upkeep::new(store.clone(), clock, retention).run(stopped, Leadership::sole()));
     assert!(store.event(id).await.unwrap().unwrap().content_kept, "not at the start");
     while store.event(id).await.unwrap().unwrap().content_kept {
         sleep(Duration::from_millis(5)).await;

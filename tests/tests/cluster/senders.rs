@@ -20,12 +20,12 @@ use waxseal_sender::model::token::Scope;
 use waxseal_sender::publish::Publication;
 use waxseal_sender::sender::{Sender, Settings};
 use waxseal_sender::signing_keys::X5c;
-use waxseal_sender::store::{Catalog, Node, NodeRole, Store};
+use waxseal_sender::store::{NodeRole, Store};
 use waxseal_tests::api::Api;
 use waxseal_tests::sink::Sink;
 use waxseal_tests::store_model::StoreModel;
 
-use crate::node::{consumer, endpoint, registered, until};
+use crate::node::{consumer, endpoint, until};
 
 #[tokio::test]
 async fn what_one_api_has_answered_another_works_by() {
@@ -140,8 +140,6 @@ async fn start(model: StoreModel, kek: &KeyEncryptionKey) -> Running {
     let store: Arc<dyn Store> = Arc::new(model.clone());
     let kek = KeyEncryptionKey::from_text(&kek.to_text()).unwrap();
     let sender = Sender::start(settings(), store, kek, Arc::new(SystemClock)).await.unwrap();
-    let node = Node { role: NodeRole::Api, ..registered(sender.node()) };
-    model.cluster().unwrap().tend(&node).await.unwrap();
     let router: Router = sender.router(String::new);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -165,6 +163,8 @@ fn settings() -> Settings {
         retention: Default::default(),
         operations: Default::default(),
         by_hand: Default::default(),
+        role: NodeRole::All,
+        node_name: "one of two".to_owned(),
     }
 }
 

@@ -7,7 +7,7 @@ use waxseal_keys::Timestamp;
 use super::{Lane, Waiting};
 use crate::engine::claim::{Arrival, Found};
 use crate::engine::limits::Limits;
-use crate::engine::place::{first_at, place};
+use crate::engine::place::{first_at, place, place_of};
 use crate::engine::room::Room;
 use crate::id::{ConsumerId, DeliveryId, EventId};
 use crate::model::delivery::LiveDelivery;
@@ -19,6 +19,8 @@ use crate::store::DuePosition;
 pub(super) enum Reading {
     Idle,
     Running {
+        /// Which one: the answer to an earlier one may be older than what has happened since.
+        number: u64,
         /// What ended meanwhile: rows that were read of these may be old.
         ended: HashSet<DeliveryId>,
         /// Below everything that left memory or was refused meanwhile: the read may have missed it.
@@ -49,27 +51,41 @@ impl Lane {
         }
     }
 
+    /// The store was seen to have this delivery: it may be unread.
+    pub(in crate::engine) fn noticed(&mut self, id: DeliveryId, due_at: Timestamp) {
+        if !self.known.contains(&id) {
+            self.leave(place_of(self.terms.order, id, due_at));
+        }
+    }
+
     /// Begins to read the store: from where, and how many at most.
     pub(in crate::engine) fn begin_reading(
         &mut self,
+        number: u64,
         now: Timestamp,
         limits: &Limits,
         room: &Room,
     ) -> Option<DuePosition> {
         let after = self.low.filter(|_| self.wants_reading(now, limits, room))?;
-        self.reading = Reading::Running { ended: HashSet::new(), floor: None };
+        self.reading = Reading::Running { number, ended: HashSet::new(), floor: None };
         Some(after)
     }
 
-    /// Takes in what was read after the cursor: everything that is live there, if it is `complete`.
+    /// Takes in what the read with this number has found after the cursor: everything that is live there, if it is
+    /// `complete`.
     pub(in crate::engine) fn read(
         &mut self,
+        number: u64,
         rows: Vec<Arrival>,
         complete: bool,
         limits: &Limits,
         room: &mut Room,
     ) {
-        let Reading::Running { ended, floor } = std::mem::replace(&mut self.reading, Reading::Idle) else {
+        if !self.is_reading(number) {
+            return;
+        }
+        let Reading::Running { ended, floor, .. } = std::mem::replace(&mut self.reading, Reading::Idle)
+        else {
             return;
         };
         if self.held.is_some() {
@@ -87,9 +103,15 @@ impl Lane {
         }
     }
 
-    /// Notes that the store could not be read.
-    pub(in crate::engine) fn reading_failed(&mut self, again_at: Timestamp) {
-        self.reading = Reading::Failed { again_at };
+    /// Notes that the read with this number has failed.
+    pub(in crate::engine) fn reading_failed(&mut self, number: u64, again_at: Timestamp) {
+        if self.is_reading(number) {
+            self.reading = Reading::Failed { again_at };
+        }
+    }
+
+    fn is_reading(&self, number: u64) -> bool {
+        matches!(self.reading, Reading::Running { number: running, .. } if running == number)
     }
 
     /// What of these is due and unknown, so that its payload is worth reading now.

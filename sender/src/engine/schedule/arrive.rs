@@ -7,21 +7,22 @@ use crate::engine::claim::{Arrival, Found};
 use crate::engine::hold::Hold;
 use crate::engine::lane::{Held, Lane};
 use crate::engine::pace::Status;
-use crate::engine::place::{before, first_at, start};
+use crate::engine::place::{before, first_at, place_of, start};
 use crate::id::{ConsumerId, EndpointId};
+use crate::model::delivery::LiveDelivery;
 use crate::model::pace::Order;
 use crate::publish::Expected;
-use crate::store::{DuePosition, EndpointWork};
+use crate::store::{DuePosition, EndpointWork, FoundArrival};
 
 impl Schedule {
     /// A publisher announces a delivery that is live since just now.
     pub(in crate::engine) fn arrive(&mut self, arrival: Arrival, now: Timestamp) {
-        if self.recent.contains(&arrival.delivery.id) {
+        let endpoint = arrival.delivery.endpoint;
+        if self.recent.contains(&arrival.delivery.id) || !self.owned.have(endpoint) {
             return;
         }
-        let endpoint = arrival.delivery.endpoint;
-        let surveyed = self.surveyed;
-        let unread = |order| (order == Order::Fifo && !surveyed).then(start);
+        let surveyed = self.owned.is_surveyed(endpoint);
+        let unread = |_| (!surveyed).then(start);
         self.add_lane(endpoint, &arrival.delivery.consumer, unread, now);
         if let Some(lane) = self.lanes.get_mut(&endpoint) {
             lane.keep(arrival, Found::Arrived, &self.limits, &mut self.room);
@@ -29,11 +30,27 @@ impl Schedule {
         self.review(endpoint, now);
     }
 
+    /// As [`Self::arrive`], of somebody who may come late with it: what was accepted before the shard came may have been
+    /// in other hands since.
+    pub(in crate::engine) fn announced(&mut self, arrival: Arrival, now: Timestamp) {
+        let LiveDelivery { id, endpoint, due_at, .. } = arrival.delivery;
+        match self.gained_at(endpoint) {
+            Some(gained) if id.made_at() <= gained => {
+                let work = EndpointWork { endpoint, consumer: arrival.delivery.consumer, next_due: due_at };
+                self.noticed(FoundArrival { id, work }, now);
+            }
+            Some(_) | None => self.arrive(arrival, now),
+        }
+    }
+
     /// A delivery that will be live soon, or not: where the order is strict, nothing behind it is made until it is
     /// dismissed.
     pub(in crate::engine) fn expect(&mut self, expected: &Expected, now: Timestamp) {
-        let surveyed = self.surveyed;
-        let unread = |order| (order == Order::Fifo && !surveyed).then(start);
+        if !self.owned.have(expected.endpoint) {
+            return;
+        }
+        let surveyed = self.owned.is_surveyed(expected.endpoint);
+        let unread = |_| (!surveyed).then(start);
         self.add_lane(expected.endpoint, &expected.consumer, unread, now);
         if let Some(lane) = self.lanes.get_mut(&expected.endpoint) {
             lane.expected.insert(expected.id);
@@ -51,6 +68,9 @@ impl Schedule {
     /// The store has live deliveries of this endpoint.
     pub(in crate::engine) fn discovered(&mut self, work: EndpointWork, now: Timestamp) {
         let EndpointWork { endpoint, consumer, next_due } = work;
+        if !self.owned.have(endpoint) {
+            return;
+        }
         match self.lanes.get_mut(&endpoint) {
             Some(lane) => lane.discovered(next_due),
             None => {
@@ -64,9 +84,21 @@ impl Schedule {
         self.review(endpoint, now);
     }
 
-    /// Everything that was live a moment ago has been [`Self::discovered`].
-    pub(in crate::engine) fn surveyed(&mut self) {
-        self.surveyed = true;
+    /// The store was seen to have this live delivery, a while ago: what stands there may be unread.
+    pub(in crate::engine) fn noticed(&mut self, found: FoundArrival, now: Timestamp) {
+        let FoundArrival { id, work: EndpointWork { endpoint, consumer, next_due } } = found;
+        if !self.owned.have(endpoint) {
+            return;
+        }
+        match self.lanes.get_mut(&endpoint) {
+            Some(lane) => lane.noticed(id, next_due),
+            None => {
+                let surveyed = self.owned.is_surveyed(endpoint);
+                let there = |order| if surveyed { before(place_of(order, id, next_due)) } else { start() };
+                self.add_lane(endpoint, &consumer, |order| Some(there(order)), now);
+            }
+        }
+        self.review(endpoint, now);
     }
 
     /// Makes a lane of which nothing is known, unless there is one: what may be live and unread depends on its order.

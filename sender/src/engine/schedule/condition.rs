@@ -8,7 +8,7 @@ use waxseal_keys::Timestamp;
 
 use super::Schedule;
 use crate::engine::breaker::{BreakerPolicy, Health, Observation};
-use crate::engine::condition::{BreakerState, Condition, Conditions};
+use crate::engine::condition::{BreakerState, Condition, Conditions, EndpointState};
 use crate::engine::lane::Lane;
 use crate::engine::place::start;
 use crate::id::EndpointId;
@@ -41,6 +41,9 @@ impl Schedule {
     /// Takes back an endpoint's health as it was kept.
     pub(in crate::engine) fn restore(&mut self, kept: EndpointHealth, now: Timestamp) {
         let (endpoint, consumer) = (kept.endpoint, kept.consumer.clone());
+        if !self.owned.have(endpoint) {
+            return;
+        }
         self.add_lane(endpoint, &consumer, |_| Some(start()), now);
         if let Some(lane) = self.lanes.get_mut(&endpoint) {
             lane.health = Health::restored(kept.failing_since, kept.attempts, kept.open);
@@ -57,7 +60,11 @@ impl Schedule {
         policy: &BreakerPolicy,
         now: Timestamp,
     ) -> Observed {
-        let Some(lane) = self.lanes.get_mut(&endpoint) else { return Observed::default() };
+        // How an endpoint of others does is theirs to say.
+        let is_ours = self.owned.have(endpoint);
+        let Some(lane) = self.lanes.get_mut(&endpoint).filter(|_| is_ours) else {
+            return Observed::default();
+        };
         let after = lane.terms().disable_after;
         let give_up = lane.health.observe(seen, policy, after);
         let write = to_write(endpoint, lane);
@@ -75,7 +82,7 @@ impl Schedule {
     ) -> Option<HealthChange> {
         let lane = self.lanes.get_mut(&endpoint).filter(|lane| lane.on_disk.is_being_written)?;
         lane.on_disk.is_being_written = false;
-        if wrote == Wrote::Done {
+        if wrote == Wrote::Done && self.owned.have(endpoint) {
             lane.on_disk.health = match change {
                 HealthChange::Keep(health) => Some(health),
                 HealthChange::Forget => None,
@@ -96,7 +103,7 @@ impl Schedule {
 
     /// An endpoint's configuration has changed.
     pub(in crate::engine) fn refresh(&mut self, endpoint: EndpointId, now: Timestamp) {
-        if let Some(lane) = self.lanes.get_mut(&endpoint) {
+        if let Some(lane) = self.lanes.get_mut(&endpoint).filter(|_| self.owned.have(endpoint)) {
             lane.agree(self.terms.terms_of(endpoint), &mut self.room, now);
             self.review(endpoint, now);
         }
@@ -111,6 +118,16 @@ impl Schedule {
     /// How an endpoint does.
     pub(in crate::engine) fn condition(&self, endpoint: EndpointId, now: Timestamp) -> Condition {
         self.lanes.get(&endpoint).map(|lane| condition(lane, now)).unwrap_or_default()
+    }
+
+    /// All endpoints of which something is known, without what their verification waits for.
+    pub(in crate::engine) fn states(&self, now: Timestamp) -> Vec<(EndpointId, EndpointState)> {
+        let state = |lane: &Lane| EndpointState {
+            hold: lane.held.as_ref().map(|held| held.hold),
+            condition: condition(lane, now),
+            verification_waits_for: None,
+        };
+        self.lanes.iter().map(|(endpoint, lane)| (*endpoint, state(lane))).collect()
     }
 
     /// How many endpoints do how.

@@ -11,7 +11,8 @@ use crate::id::{ConsumerId, EndpointId};
 impl Schedule {
     /// Parks an endpoint: nothing of it is claimed until it is released.
     pub(in crate::engine) fn hold(&mut self, endpoint: EndpointId, hold: Hold, now: Timestamp) {
-        let Some(lane) = self.lanes.get_mut(&endpoint) else { return };
+        let is_ours = self.owned.have(endpoint);
+        let Some(lane) = self.lanes.get_mut(&endpoint).filter(|_| is_ours) else { return };
         lane.leave_all(&mut self.room);
         lane.held = Some(Held { hold, look_at: now.saturating_add(self.limits.look_again) });
         self.review(endpoint, now);
@@ -60,6 +61,11 @@ impl Schedule {
         self.lanes.iter().filter_map(|(endpoint, lane)| {
             lane.held.as_ref().map(|held| (*endpoint, &lane.consumer, &held.hold))
         })
+    }
+
+    /// Why an endpoint is held, if it is.
+    pub(in crate::engine) fn hold_of(&self, endpoint: EndpointId) -> Option<Hold> {
+        self.lanes.get(&endpoint).and_then(|lane| lane.held.as_ref()).map(|held| held.hold)
     }
 
     /// Parks an endpoint for a reason that was found in `epoch`, if nothing has changed since.

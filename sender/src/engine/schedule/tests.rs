@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
-use self::world::{ENDPOINTS, How, Step, World, endpoint_id, small};
+use self::world::{ENDPOINTS, How, ShardStep, Step, World, endpoint_id, small};
 use super::super::pace::Terms;
 use super::*;
 use crate::engine::hold::Hold;
@@ -34,6 +34,24 @@ fn terms() -> impl Strategy<Value = Terms> {
         .prop_map(|(rate, concurrency, order)| Terms { rate, concurrency, order, ..Terms::default() })
 }
 
+fn shard_step() -> impl Strategy<Value = ShardStep> {
+    let endpoint = || prop_oneof![3 => Just(0), 2 => 0..ENDPOINTS];
+    let which = || 0..8_usize;
+    let again = prop_oneof![Just(None), (0..400_i64).prop_map(Some)];
+    prop_oneof![
+        3 => endpoint().prop_map(|endpoint| ShardStep::Lose { endpoint }),
+        5 => endpoint().prop_map(|endpoint| ShardStep::Gain { endpoint }),
+        2 => endpoint().prop_map(|endpoint| ShardStep::Drain { endpoint }),
+        1 => Just(ShardStep::TrustEnds),
+        3 => Just(ShardStep::TrustReturns),
+        4 => (endpoint(), 0..300_i64).prop_map(|(endpoint, delay)| ShardStep::Publish { endpoint, delay }),
+        4 => which().prop_map(|which| ShardStep::Notice { which }),
+        4 => (endpoint(), which(), again).prop_map(|(endpoint, which, again)| ShardStep::Settle { endpoint, which, again }),
+        2 => (endpoint(), which()).prop_map(|(endpoint, which)| ShardStep::Withdraw { endpoint, which }),
+        2 => endpoint().prop_map(|endpoint| ShardStep::HearOfIt { endpoint }),
+    ]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let endpoint = || prop_oneof![3 => Just(0), 2 => 0..ENDPOINTS];
     let which = || 0..8_usize;
@@ -58,6 +76,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..8_000_i64).prop_map(|millis| Step::Advance { millis }),
         2 => (endpoint(), terms()).prop_map(|(endpoint, terms)| Step::Agree { endpoint, terms }),
         3 => (which(), prop::bool::weighted(0.8)).prop_map(|(which, done)| Step::WriteHealth { which, done }),
+        6 => shard_step().prop_map(Step::Shards),
     ]
 }
 
@@ -71,6 +90,7 @@ proptest! {
         for step in steps {
             world.step(step);
         }
+        world.everything_is_ours();
         // What was announced needs no discovery.
         for delivery in std::mem::take(&mut world.announcements) {
             world.announce(delivery);

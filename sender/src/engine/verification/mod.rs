@@ -27,6 +27,7 @@ use waxseal_keys::Timestamp;
 
 use self::agenda::Agenda;
 use self::ask::Asked;
+use super::hold::Hold;
 use super::shared::{Phase, Shared};
 use crate::directory::DirectoryEvent;
 pub use crate::host_limits::HostLimits;
@@ -100,6 +101,11 @@ impl Verifier {
         lock(&self.waits).get(&endpoint).copied()
     }
 
+    /// Every endpoint that waits, and what for.
+    pub(super) fn waits(&self) -> Vec<(EndpointId, &'static str)> {
+        lock(&self.waits).iter().map(|(endpoint, code)| (*endpoint, *code)).collect()
+    }
+
     /// Looks at an endpoint again.
     pub(super) fn wake(&self, endpoint: EndpointId) {
         self.consider(endpoint);
@@ -108,6 +114,7 @@ impl Verifier {
 
     /// Runs until the engine stops. What it has begun ends with the engine's tasks.
     pub(super) async fn run(self: Arc<Self>, mut news: broadcast::Receiver<DirectoryEvent>) {
+        let mut owned = self.shared.ownership.watch();
         self.consider_all();
         loop {
             let pause = self.begin_what_is_due();
@@ -115,6 +122,7 @@ impl Verifier {
                 () = self.bell.notified() => {}
                 () = sleep(pause) => {}
                 heard = news.recv() => self.hear(heard),
+                Ok(()) = owned.changed() => self.consider_all(),
                 () = self.shared.wait_for(Phase::Stopping) => return,
             }
         }
@@ -144,7 +152,7 @@ impl Verifier {
 
     /// Puts an endpoint on the agenda, or takes it off.
     fn consider(&self, id: EndpointId) {
-        let endpoint = self.shared.parts.directory.endpoint(id);
+        let endpoint = self.shared.parts.directory.endpoint(id).filter(|_| self.shared.ownership.have(id));
         let due_at = endpoint.as_deref().and_then(|endpoint| self.due_at(endpoint));
         let waits_no_more = lock(&self.agenda).consider(id, due_at);
         if waits_no_more {
@@ -163,6 +171,10 @@ impl Verifier {
         loop {
             let Some(id) = lock(&self.agenda).next(now) else { break };
             let Some(endpoint) = directory.endpoint(id) else { continue };
+            if !self.shared.ownership.is_trusted() {
+                lock(&self.agenda).put(id, now.saturating_add(CROWDED));
+                break;
+            }
             let crowded = now.saturating_add(CROWDED);
             if !lock(&self.agenda).begin(id, &endpoint.consumer, crowded) {
                 continue;
@@ -212,6 +224,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// What an endpoint waits for whose host was asked enough.
 pub const HOST_LIMIT: &str = "verification.host_limit";
+
+/// The code of what an endpoint may wait for that reads so.
+pub(super) fn known_wait(code: &str) -> Option<&'static str> {
+    let own = [HOST_LIMIT, FAILED_INSIDE].into_iter().find(|known| *known == code);
+    own.or_else(|| Hold::from_code(code).map(Hold::code))
+}
 
 const FAILED_INSIDE: &str = "verification.failed_inside";
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -24,7 +25,7 @@ use waxseal_sender::credentials::authority::ClientAuthority;
 use waxseal_sender::data_keys::DataKeys;
 use waxseal_sender::directory::Directory;
 use waxseal_sender::engine::Arrival;
-use waxseal_sender::engine::condition::Condition;
+use waxseal_sender::engine::condition::{Condition, EndpointState};
 use waxseal_sender::engine::egress::{Egress, EgressPolicy};
 use waxseal_sender::engine::hold::Hold;
 use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId};
@@ -33,7 +34,9 @@ use waxseal_sender::model::token::Scope;
 use waxseal_sender::publish::{Arrivals, Publisher};
 use waxseal_sender::signing_keys::{Certification, SigningKeys, X5c};
 use waxseal_sender::store::sqlite::SqliteStore;
-use waxseal_sender::store::{Catalog, DeliveryFilter, KeyRecords, Outbox, Record, RingRecord, Store};
+use waxseal_sender::store::{
+    Catalog, DeliveryFilter, KeyRecords, Outbox, Record, RingRecord, Store, StoreError,
+};
 
 /// An engine that only listens.
 #[derive(Debug, Default)]
@@ -60,17 +63,24 @@ impl Arrivals for Listener {
     }
 }
 
+#[async_trait]
 impl Holds for Listener {
-    fn holds(&self) -> Vec<(EndpointId, Hold)> {
-        self.holds.lock().unwrap().clone()
+    async fn holds(&self) -> Result<Vec<(EndpointId, Hold)>, StoreError> {
+        Ok(self.holds.lock().unwrap().clone())
     }
 
-    fn condition(&self, endpoint: EndpointId) -> Condition {
-        self.conditions.lock().unwrap().get(&endpoint).cloned().unwrap_or_default()
-    }
-
-    fn verification_waits_for(&self, _: EndpointId) -> Option<&'static str> {
-        *self.waits_for.lock().unwrap()
+    async fn states(
+        &self,
+        endpoints: &[EndpointId],
+    ) -> Result<HashMap<EndpointId, EndpointState>, StoreError> {
+        let holds: HashMap<_, _> = self.holds.lock().unwrap().iter().copied().collect();
+        let conditions = self.conditions.lock().unwrap();
+        let state = |id: &EndpointId| EndpointState {
+            hold: holds.get(id).copied(),
+            condition: conditions.get(id).cloned().unwrap_or_default(),
+            verification_waits_for: *self.waits_for.lock().unwrap(),
+        };
+        Ok(endpoints.iter().map(|id| (*id, state(id))).collect())
     }
 }
 

@@ -12,6 +12,7 @@ use waxseal_envelope::Data;
 use waxseal_sender::directory::Directory;
 use waxseal_sender::engine::{EngineHandle, EngineParts};
 use waxseal_sender::id::{ConsumerId, EndpointId};
+use waxseal_sender::leadership::Leadership;
 use waxseal_sender::model::delivery::DeliveryState;
 use waxseal_sender::model::endpoint::{EndpointStatus, Protection};
 use waxseal_sender::operations::{Operations, OperationsParts, OperationsPolicy};
@@ -37,7 +38,7 @@ impl Telling {
             clock: clock.clone(),
         };
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(Operations::new(parts, policy()).run(stopped));
+        let task = tokio::spawn(Operations::new(parts, policy()).run(stopped, Leadership::sole()));
         Self { stop, task }
     }
 

@@ -9,6 +9,7 @@ use http::StatusCode;
 use tokio::sync::watch;
 use waxseal_sender::engine::EngineHandle;
 use waxseal_sender::id::{EndpointId, RecoveryId};
+use waxseal_sender::leadership::Leadership;
 use waxseal_sender::model::delivery::DeliveryState;
 use waxseal_sender::model::endpoint::{Endpoint, EndpointStatus, PauseReason, Protection};
 use waxseal_sender::model::recovery::{Recovery, RecoveryState};
@@ -53,7 +54,7 @@ fn run(sender: &Sender, engine: &EngineHandle) -> watch::Sender<bool> {
     let publisher = sender.publisher(Some(engine));
     let recoveries =
         Recoveries::new(parts.store.clone(), parts.directory.clone(), publisher, parts.clock.clone());
-    tokio::spawn(recoveries.run(stopped));
+    tokio::spawn(recoveries.run(stopped, Leadership::sole()));
     stop
 }
 

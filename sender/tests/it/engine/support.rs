@@ -33,8 +33,8 @@ use waxseal_sender::model::encryption_keys::{EncryptionKeySet, KeyOwner, KeySour
 use waxseal_sender::model::endpoint::{Endpoint, EndpointStatus, Protection, Subscription};
 use waxseal_sender::publish::{Arrivals, Publication, Published, Publisher};
 use waxseal_sender::signing_keys::SigningKeys;
-use waxseal_sender::store::Store;
 use waxseal_sender::store::sqlite::SqliteStore;
+use waxseal_sender::store::{Node, NodeRole, Store};
 
 /// Long enough for any step of a test, short enough to fail in.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -122,6 +122,7 @@ impl Sender {
         let credentials =
             Credentials::new(Arc::clone(&egress), Arc::clone(&signing_keys), authority, Arc::clone(&clock));
         let credentials = Arc::new(credentials.failing_after(Duration::ZERO));
+        let node = Node::begin("alone", NodeRole::All, clock.now());
         let parts = EngineParts {
             store,
             directory,
@@ -132,6 +133,7 @@ impl Sender {
             egress,
             clock,
             issuer,
+            node,
             policy,
         };
         Self { parts, dir }

@@ -22,7 +22,7 @@ use waxseal_sender::engine::{Engine, EngineHandle, EngineParts, EnginePolicy};
 use waxseal_sender::publish::Publisher;
 use waxseal_sender::signing_keys::SigningKeys;
 use waxseal_sender::store::sqlite::SqliteStore;
-use waxseal_sender::store::{Store, StoreError};
+use waxseal_sender::store::{Node, NodeRole, Store, StoreError};
 use waxseal_sender::upkeep::{Age, Retention, Upkeep};
 
 use super::time::SimulatedTime;
@@ -100,6 +100,7 @@ impl House {
         // What expires is looked for by the time that really passes, and here a week of it takes a minute.
         let policy =
             EnginePolicy { breaker, discover_every: Duration::from_millis(10), ..EnginePolicy::default() };
+        let node = Node::begin("alone", NodeRole::All, clock.now());
         let engine = Engine::start(EngineParts {
             store: store.clone(),
             directory: directory.clone(),
@@ -111,6 +112,7 @@ impl House {
             egress,
             clock: clock.clone(),
             issuer,
+            node,
             policy,
         });
         let announced = Arc::new(engine.clone());

@@ -1,12 +1,14 @@
 //! The store, the tasks and the time, as a model; its steps check what must hold after each of them.
 
 mod health;
+mod shards;
 mod step;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Mutex;
 
-pub(super) use self::step::{How, Step};
+use self::shards::{Hands, found};
+pub(super) use self::step::{How, ShardStep, Step};
 use super::super::*;
 use crate::engine::breaker::BreakerPolicy;
 use crate::engine::hold::Hold;
@@ -15,7 +17,7 @@ use crate::engine::place::place;
 use crate::id::{ConsumerId, DeliveryId, EventId};
 use crate::model::delivery::LiveDelivery;
 use crate::model::pace::Order;
-use crate::store::{DuePosition, EndpointWork};
+use crate::store::{DuePosition, EndpointWork, Shards};
 
 pub(super) const ENDPOINTS: usize = 5;
 
@@ -43,6 +45,7 @@ pub(super) struct Watched {
 /// The store, the tasks and the time, as a model.
 pub(super) struct World {
     pub(super) schedule: Schedule,
+    pub(super) hands: Hands,
     pub(super) configuration: Arc<Configuration>,
     pub(super) policy: BreakerPolicy,
     pub(super) watched: HashMap<EndpointId, Watched>,
@@ -69,7 +72,9 @@ pub(super) fn endpoint_id(n: usize) -> EndpointId {
 /// The schedule of a process that has just begun.
 pub(super) fn fresh(limits: &Limits, configuration: &Arc<Configuration>) -> Schedule {
     let terms: Arc<dyn TermsOf> = Arc::<Configuration>::clone(configuration);
-    Schedule::new(limits.clone(), terms)
+    let mut schedule = Schedule::new(limits.clone(), terms);
+    schedule.gain(Shards::ALL, Timestamp::MIN);
+    schedule
 }
 
 /// Where the store has a delivery.
@@ -99,9 +104,10 @@ impl World {
     pub(super) fn new(limits: Limits) -> Self {
         let configuration = Arc::new(Configuration::default());
         let mut schedule = fresh(&limits, &configuration);
-        schedule.surveyed();
+        schedule.surveyed(schedule.begin_survey());
         Self {
             schedule,
+            hands: Hands::default(),
             configuration,
             policy: BreakerPolicy {
                 failures: 3,
@@ -142,6 +148,7 @@ impl World {
             expires_at: None,
         };
         self.put(delivery.clone());
+        self.hands.published(&delivery);
         delivery
     }
 
@@ -156,6 +163,9 @@ impl World {
 
     pub(super) fn announce(&mut self, delivery: LiveDelivery) {
         self.unannounced.remove(&delivery.id);
+        if self.hands.has_changed_since(&delivery) {
+            return self.schedule.noticed(found(&delivery), self.now);
+        }
         self.schedule.arrive(Arrival { delivery, payload: None }, self.now);
     }
 
@@ -163,8 +173,10 @@ impl World {
         let Some(claim) = self.schedule.next(self.now) else { return false };
         let delivery = &claim.delivery;
         assert!(delivery.due_at <= self.now, "claimed before it was due");
-        let row = self.rows.get(&delivery.endpoint).and_then(|rows| rows.get(&due_place(delivery)));
-        assert_eq!(row, Some(delivery), "claimed what is not live, or not as it is");
+        assert!(self.hands.ours.have(delivery.endpoint), "claimed what is not owned");
+        if !self.hands.ended_elsewhere.contains_key(&delivery.id) {
+            assert!(self.is_live(delivery), "claimed what is not live, or not as it is");
+        }
         let out = || self.flying.iter().chain(self.settled.iter().map(|(claim, _)| claim));
         assert!(out().all(|other| other.delivery.id != delivery.id), "in flight twice");
         let same = out().filter(|other| other.delivery.endpoint == delivery.endpoint).count();
@@ -177,15 +189,18 @@ impl World {
         assert!(same < most && out().count() < self.limits.in_flight, "beyond a limit");
         assert!(self.schedule.holds().all(|(held, _, _)| held != delivery.endpoint), "claimed though held");
         self.check_turn(&claim, &terms, same);
+        self.hands.claimed(&claim.delivery);
         self.flying.push(claim);
         true
     }
 
-    fn discover(&mut self) {
+    pub(super) fn discover(&mut self) {
         for work in std::mem::take(&mut self.seen) {
             self.schedule.discovered(work, self.now);
         }
-        self.schedule.surveyed();
+        if let Some(survey) = self.hands.survey.take() {
+            self.schedule.surveyed(survey);
+        }
     }
 
     pub(super) fn settle(&mut self, which: usize, how: How) {
@@ -196,6 +211,8 @@ impl World {
         let delivery = claim.delivery.clone();
         self.observe(&claim, how);
         let end = match how {
+            // Somebody else has settled it meanwhile.
+            _ if !self.is_live(&delivery) => End::Left,
             How::Final | How::Refused | How::Slow(_) => {
                 self.take(&delivery);
                 End::Final
@@ -258,6 +275,8 @@ impl World {
     }
 
     pub(super) fn look_at_store(&mut self) {
+        let survey = self.schedule.begin_survey();
+        self.hands.survey = Some(survey);
         let live = self
             .rows
             .iter()
@@ -267,7 +286,7 @@ impl World {
             consumer: row.consumer.clone(),
             next_due: position.due_at,
         });
-        self.seen = work.collect();
+        self.seen = work.filter(|work| survey.shards.have(work.endpoint)).collect();
     }
 
     /// Somebody ends a delivery in the store and says so: one that waits, or that memory does not know.
@@ -316,6 +335,7 @@ impl World {
             Step::Agree { endpoint, terms } => self.agree(endpoint, terms),
             Step::WriteHealth { which, done } => self.write_health(which, done),
             Step::Restart => self.restart(),
+            Step::Shards(step) => self.shards(step),
             Step::Doubtful => drop(self.schedule.doubtful(self.now)),
             Step::NewEpoch => self.schedule.new_epoch(),
             Step::Advance { millis } => self.now = Timestamp::from_millis(self.now.as_millis() + millis),
@@ -365,6 +385,12 @@ impl World {
                 self.now = wake;
             }
         }
+    }
+
+    /// Whether the store has it as it is known here.
+    pub(super) fn is_live(&self, delivery: &LiveDelivery) -> bool {
+        let row = self.rows.get(&delivery.endpoint).and_then(|rows| rows.get(&due_place(delivery)));
+        row == Some(delivery)
     }
 
     pub(super) fn live(&self) -> HashSet<DeliveryId> {

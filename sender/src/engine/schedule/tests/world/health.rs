@@ -7,6 +7,7 @@ use super::{How, World, endpoint_id, fresh};
 use crate::engine::breaker::{Kind, Observation, Sign};
 use crate::engine::pace::Terms;
 use crate::model::pace::Order;
+use crate::store::Shards;
 
 impl World {
     /// Rate, rest, breaker and order, from what the world knows of them.
@@ -43,6 +44,12 @@ impl World {
             How::Held | How::Left => return,
         };
         let endpoint = claim.delivery.endpoint;
+        if !self.hands.ours.have(endpoint) {
+            let seen =
+                Observation { sign, took, rest_until: None, kind: claim.kind, jitter: 0.5, at: self.now };
+            let observed = self.schedule.observe(endpoint, &seen, &self.policy, self.now);
+            return assert!(observed.write.is_none(), "the health of what others own");
+        }
         let later = |millis: i64| Timestamp::from_millis(self.now.as_millis() + millis);
         let rest_until = rest.map(later);
         let seen = Observation { sign, took, rest_until, kind: claim.kind, jitter: 0.5, at: self.now };
@@ -90,19 +97,29 @@ impl World {
             self.write_health(0, true);
         }
         self.schedule = fresh(&self.limits, &self.configuration);
+        self.hands.restart();
+        self.schedule.lose(Shards::ALL.without(self.hands.ours), self.now);
         let kept: Vec<_> = self.kept.values().cloned().collect();
         kept.into_iter().for_each(|health| self.schedule.restore(health, self.now));
         (self.flying, self.settled, self.reads) = (Vec::new(), Vec::new(), Vec::new());
         (self.announcements, self.unannounced) = (Vec::new(), HashSet::new());
-        for (endpoint, watched) in &mut self.watched {
+        for endpoint in self.watched.keys().copied().collect::<Vec<_>>() {
             // Rests and the tokens that were taken are not kept; an open breaker is.
-            watched.claimed.clear();
-            watched.open = self.kept.get(endpoint).is_some_and(|kept| kept.open.is_some());
-            watched.failures = u32::from(self.kept.contains_key(endpoint));
-            watched.not_before = self.kept.get(endpoint).and_then(|kept| Some(kept.open?.probe_at));
+            self.watched.entry(endpoint).or_default().claimed.clear();
+            let is_ours = self.hands.ours.have(endpoint);
+            self.watch_anew(endpoint, is_ours);
         }
         self.look_at_store();
         self.discover();
+    }
+
+    /// What is known of an endpoint that was just gained, or lost.
+    pub(super) fn watch_anew(&mut self, endpoint: EndpointId, is_ours: bool) {
+        let kept = self.kept.get(&endpoint).filter(|_| is_ours);
+        let watched = self.watched.entry(endpoint).or_default();
+        watched.open = kept.is_some_and(|kept| kept.open.is_some());
+        watched.failures = u32::from(kept.is_some());
+        watched.not_before = kept.and_then(|kept| Some(kept.open?.probe_at));
     }
 
     pub(in crate::engine::schedule::tests) fn agree(&mut self, endpoint: usize, terms: Terms) {
@@ -121,6 +138,10 @@ impl World {
                 assert!(!watched.open, "an open breaker is forgotten");
                 watched.failures = 0;
             }
+        }
+        for claim in &self.flying {
+            let (endpoint, id) = (claim.delivery.endpoint, claim.delivery.id);
+            assert_eq!(self.schedule.may_go_on(endpoint, id), self.hands.may_go_on(&claim.delivery));
         }
         let mut waiting = 0;
         for lane in self.schedule.lanes.values() {

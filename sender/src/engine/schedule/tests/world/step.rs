@@ -24,6 +24,47 @@ pub(in crate::engine::schedule::tests) enum Step {
     Agree { endpoint: usize, terms: Terms },
     WriteHealth { which: usize, done: bool },
     Restart,
+    Shards(ShardStep),
+}
+
+/// What happens to shards, each that of one endpoint, and what other nodes do.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine::schedule::tests) enum ShardStep {
+    Lose {
+        endpoint: usize,
+    },
+    Gain {
+        endpoint: usize,
+    },
+    Drain {
+        endpoint: usize,
+    },
+    TrustEnds,
+    TrustReturns,
+    /// Another node accepts a delivery.
+    Publish {
+        endpoint: usize,
+        delay: i64,
+    },
+    /// That is found out.
+    Notice {
+        which: usize,
+    },
+    /// The owner makes an attempt, or ends the delivery; not if this node is the owner.
+    Settle {
+        endpoint: usize,
+        which: usize,
+        again: Option<i64>,
+    },
+    /// Another node cancels a delivery, whoever the owner is.
+    Withdraw {
+        endpoint: usize,
+        which: usize,
+    },
+    /// And says so.
+    HearOfIt {
+        endpoint: usize,
+    },
 }
 
 /// How an attempt ends.
