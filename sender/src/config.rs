@@ -8,6 +8,7 @@ mod cluster;
 mod consumer_tokens;
 mod operations;
 mod signing;
+mod store;
 mod verification;
 
 use std::fs;
@@ -24,6 +25,7 @@ pub use self::cluster::{ClusterConfig, check_node_name, parse_role};
 pub use self::consumer_tokens::ConsumerTokensConfig;
 pub use self::operations::OperationsConfig;
 pub use self::signing::{SigningConfig, parse_signature_algorithm};
+pub use self::store::StoreLocation;
 pub use self::verification::VerificationConfig;
 use crate::listen::ConnectionLimits;
 
@@ -42,9 +44,13 @@ pub struct Config {
     /// Connections to it that may be open at once; more are closed as they come.
     #[serde(default = "default_max_connections")]
     pub max_connections: usize,
-    /// The embedded store's file. A relative path is relative to the configuration file.
+    /// The embedded store's file, or the URL of a PostgreSQL database. A relative path is relative to the configuration
+    /// file.
     #[serde(default = "default_store")]
-    pub store: PathBuf,
+    pub store: StoreLocation,
+    /// The file with the database's password, if that is not in the URL.
+    #[serde(default)]
+    pub store_password_file: Option<PathBuf>,
     /// The file with the key-encryption key, mode 0600. `WAXSEAL_KEK` in the environment takes its place.
     #[serde(default = "default_kek_file")]
     pub key_encryption_key_file: PathBuf,
@@ -183,6 +189,7 @@ impl Config {
             listen: default_listen(),
             max_connections: default_max_connections(),
             store: default_store(),
+            store_password_file: None,
             key_encryption_key_file: default_kek_file(),
             previous_key_encryption_key_file: None,
             tls: None,
@@ -211,7 +218,10 @@ impl Config {
         let mut config: Self = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
         config.check().map_err(invalid)?;
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
-        config.store = folder.join(&config.store);
+        config.store = config.store.within(folder);
+        if let Some(password) = &mut config.store_password_file {
+            *password = folder.join(&*password);
+        }
         config.key_encryption_key_file = folder.join(&config.key_encryption_key_file);
         if let Some(previous) = &mut config.previous_key_encryption_key_file {
             *previous = folder.join(&*previous);
@@ -273,8 +283,8 @@ fn default_max_connections() -> usize {
     ConnectionLimits::default().open
 }
 
-fn default_store() -> PathBuf {
-    PathBuf::from("waxseal.db")
+fn default_store() -> StoreLocation {
+    StoreLocation::File(PathBuf::from(STORE_FILE))
 }
 
 fn default_kek_file() -> PathBuf {
@@ -317,6 +327,9 @@ fn unless_never<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Dur
     parse_duration(&text).map(Some).map_err(serde::de::Error::custom)
 }
 
+/// The embedded store's file, where nothing else is said.
+pub(crate) const STORE_FILE: &str = "waxseal.db";
+
 /// Longer is a slip of the pen, and what is computed with it could overflow.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
@@ -340,7 +353,8 @@ mod tests {
         let config = read("issuer = \"https://hooks.example.com\"").unwrap();
         assert_eq!(config.signing.pending_for, Duration::from_secs(24 * 60 * 60));
         assert_eq!(config.signing.rotate_every, Some(Duration::from_secs(90 * 24 * 60 * 60)));
-        assert!(config.store.is_absolute(), "a relative path is relative to the file");
+        let StoreLocation::File(store) = config.store else { panic!("no file") };
+        assert!(store.is_absolute(), "a relative path is relative to the file");
     }
 
     #[test]
@@ -390,6 +404,8 @@ mod tests {
             ("[retention]\npayloads = \"long\"", "long", "or \"forever\""),
             ("[retention]\nattempts = \"7d\"", "retention.attempts", "at least retention.payloads"),
             ("[retention]\naudit = \"soon\"", "soon", "or \"forever\""),
+            ("[cluster]\nrole = \"boss\"", "boss", "`api` or `engine`"),
+            ("[cluster]\nnode_name = \"a b\"", "cluster.node_name", "1 to 64"),
             ("[operations]\nconsumer = \"a b\"", "consumer", "1 to 64 characters"),
             ("[operations]\nheld_after = \"0s\"", "0s", "expected a duration"),
             ("[tls]\ncert = \"a.pem\"", "tls", "key"),

@@ -83,6 +83,7 @@ pub struct Sender {
     issuer: Issuer,
     by_hand: ByHandLimits,
     node: NodeId,
+    role: NodeRole,
     stop: watch::Sender<bool>,
     following: Option<JoinHandle<()>>,
     maintenance: JoinHandle<()>,
@@ -253,7 +254,9 @@ impl Sender {
         );
         let operations = tokio::spawn(operations.run(stopped.clone(), leadership));
         let following = cluster
-            .map(|cluster| Following::new(cluster, Arc::clone(&directory), Arc::clone(&signing_keys), node_id))
+            .map(|cluster| {
+                Following::new(cluster, Arc::clone(&directory), Arc::clone(&signing_keys), node_id)
+            })
             .map(|following| tokio::spawn(following.run(stopped.clone())));
         let maintenance = tokio::spawn(Arc::clone(&signing_keys).maintain(stopped));
         let jwks_max_age = settings.jwks_max_age;
@@ -272,6 +275,7 @@ impl Sender {
             issuer: settings.issuer,
             by_hand: settings.by_hand,
             node: node_id,
+            role: settings.role,
             stop,
             following,
             maintenance,
@@ -281,9 +285,11 @@ impl Sender {
         })
     }
 
-    /// The whole HTTP API with the JWKS; `metrics` renders what `/metrics` shows.
+    /// The whole HTTP API with the JWKS, or what is left of it where this node makes deliveries only; `metrics` renders
+    /// what `/metrics` shows.
     pub fn router(&self, metrics: impl Fn() -> String + Send + Sync + 'static) -> Router {
-        api::router(ApiParts {
+        let router = if self.role.serves_api() { api::router } else { api::router_without_api };
+        router(ApiParts {
             directory: Arc::clone(&self.directory),
             store: Arc::clone(&self.store),
             data_keys: Arc::clone(&self.data_keys),
@@ -309,6 +315,11 @@ impl Sender {
     /// What is configured, and how to change it without HTTP.
     pub fn directory(&self) -> &Directory {
         &self.directory
+    }
+
+    /// What makes deliveries: how it does, and what this node works on.
+    pub fn engine(&self) -> &EngineHandle {
+        &self.engine
     }
 
     /// Which node it is, where several use the store.

@@ -243,6 +243,7 @@ needs! {
     ToGrant: Tokens;
     ToMeasure: Metrics;
     ToAudit: Audit;
+    ToSeeNodes: Admin;
 }
 
 fn sha256_hex(bytes: &[u8]) -> String {

@@ -12,6 +12,7 @@ pub mod budget;
 mod cancel;
 mod certificates;
 mod client_ca;
+mod cluster;
 mod consumers;
 mod deliveries;
 mod encryption_keys;
@@ -148,10 +149,8 @@ impl fmt::Debug for ApiParts {
 
 /// The whole API, `/health`, `/metrics` and `/.well-known/jwks.json`.
 pub fn router(parts: ApiParts) -> Router {
-    let published: Arc<dyn PublishedKeys> = Arc::<SigningKeys>::clone(&parts.signing_keys);
-    let well_known = waxseal_jwks::publish::router(published, parts.jwks_max_age).with_state(());
-    let budget = Budget::new(parts.by_hand);
-    let api = Api(Arc::new(Shared { parts, request_ids: RequestIds::default(), budget }));
+    let well_known = well_known(&parts);
+    let api = Api::new(parts);
     // Publishing sees to it by itself that a request which has begun is carried out; see `Publisher`.
     let publishing = Router::new()
         .route("/v1/events", post(events::publish))
@@ -162,9 +161,25 @@ pub fn router(parts: ApiParts) -> Router {
         .layer(from_fn_with_state(api.clone(), guard::everywhere))
         .layer(from_fn_with_state(api.clone(), guard::carry_out));
     let well_known = well_known.layer(from_fn_with_state(api.clone(), guard::publish_trusted));
-    publishing
-        .merge(others)
-        .merge(well_known)
+    finished(publishing.merge(others).merge(well_known), api)
+}
+
+/// What a node serves that makes deliveries only: `/health`, `/metrics` and `/.well-known/jwks.json`.
+pub fn router_without_api(parts: ApiParts) -> Router {
+    let well_known = well_known(&parts);
+    let api = Api::new(parts);
+    let well_known = well_known.layer(from_fn_with_state(api.clone(), guard::publish_trusted));
+    finished(for_those_who_run_it().merge(well_known), api)
+}
+
+fn well_known(parts: &ApiParts) -> Router<Api> {
+    let published: Arc<dyn PublishedKeys> = Arc::<SigningKeys>::clone(&parts.signing_keys);
+    waxseal_jwks::publish::router(published, parts.jwks_max_age).with_state(())
+}
+
+/// With what holds for every request.
+fn finished(routes: Router<Api>, api: Api) -> Router {
+    routes
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -222,6 +237,7 @@ fn administration() -> Router<Api> {
     Router::new()
         .route("/v1/audit", get(audit::list))
         .route("/v1/client-ca", get(client_ca::get))
+        .route("/v1/cluster", get(cluster::get))
         .route("/.well-known/waxseal/signing-keys/{file}", get(certificates::get))
         .route("/v1/signing-keys", get(signing_keys::list).post(signing_keys::import))
         .route("/v1/signing-keys/rotate", post(signing_keys::rotate))
@@ -229,8 +245,11 @@ fn administration() -> Router<Api> {
         .route("/v1/signing-keys/{kid}/revoke", post(signing_keys::revoke))
         .route("/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/v1/tokens/{id}", delete(tokens::delete))
-        .route("/health", get(health::health))
-        .route("/metrics", get(health::metrics))
+        .merge(for_those_who_run_it())
+}
+
+fn for_those_who_run_it() -> Router<Api> {
+    Router::new().route("/health", get(health::health)).route("/metrics", get(health::metrics))
 }
 
 /// The parts, shared by every request.
@@ -245,6 +264,11 @@ struct Shared {
 }
 
 impl Api {
+    fn new(parts: ApiParts) -> Self {
+        let budget = Budget::new(parts.by_hand);
+        Self(Arc::new(Shared { parts, request_ids: RequestIds::default(), budget }))
+    }
+
     fn request_ids(&self) -> &RequestIds {
         &self.0.request_ids
     }

@@ -1,17 +1,17 @@
 //! What `waxseal serve` does when the store turns out to be damaged: it stops, and says how to go on.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 
 use super::error::CliError;
+use super::opened::Opened;
 use crate::data_keys::DataKeyError;
 use crate::directory::ChangeError;
 use crate::listen;
 use crate::sender::StartError;
 use crate::signing_keys::SigningKeysError;
 use crate::store::StoreError;
-use crate::store::sqlite::SqliteStore;
 
 /// Whether damage ends the process.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -25,18 +25,21 @@ pub(super) enum OnDamage {
 /// A store that is served.
 #[derive(Debug)]
 pub(super) struct Kept {
-    pub(super) sqlite: Arc<SqliteStore>,
-    pub(super) path: PathBuf,
+    pub(super) opened: Opened,
     pub(super) on_damage: OnDamage,
 }
 
 /// Completes when the process is told to stop, or must.
 pub(super) fn stop_signal(kept: &Kept) -> impl Future<Output = ()> + Send + use<> {
     let told = listen::stop_signal();
-    let Kept { sqlite, path, on_damage } = kept;
-    let (sqlite, path, on_damage) = (Arc::clone(sqlite), path.clone(), *on_damage);
+    let on_damage = kept.on_damage;
+    let file = match &kept.opened {
+        Opened::File { store, path } => Some((Arc::clone(store), path.clone())),
+        Opened::Postgres { .. } => None,
+    };
     async move {
         let mut told = pin!(told);
+        let Some((sqlite, path)) = file else { return told.await };
         tokio::select! {
             () = &mut told => {}
             what = sqlite.damaged() => {
@@ -57,24 +60,22 @@ pub(super) fn stop_signal(kept: &Kept) -> impl Future<Output = ()> + Send + use<
 
 /// What to say at the end, if that was why.
 pub(super) fn found(kept: &Kept) -> Result<(), CliError> {
-    match kept.sqlite.damage() {
-        Some(what) if kept.on_damage == OnDamage::Stop => {
-            Err(CliError::damaged(&kept.path, &StoreError::Corrupt { what }))
-        }
+    match kept.opened.damage() {
+        Some(what) if kept.on_damage == OnDamage::Stop => Err(kept.opened.damaged(what)),
         _ => Ok(()),
     }
 }
 
 /// What to say if a sender cannot start on this store. What decrypts no longer, under the right key, is damaged.
 pub(super) fn not_started(kept: &Kept, error: StartError) -> CliError {
-    let damaged = |what| CliError::damaged(&kept.path, &StoreError::Corrupt { what });
+    let damaged = |what| kept.opened.damaged(what);
     match error {
         StartError::DataKeys(DataKeyError::Damaged(_)) => damaged("data key"),
         StartError::SigningKeys(SigningKeysError::Sealed(_) | SigningKeysError::Record(_)) => {
             damaged("signing keys")
         }
         StartError::Directory(ChangeError::Store(StoreError::Corrupt { what })) => damaged(what),
-        other => match kept.sqlite.damage() {
+        other => match kept.opened.damage() {
             Some(what) => damaged(what),
             None => CliError::failed("cannot start", other),
         },

@@ -11,19 +11,20 @@ use waxseal_keys::{Clock, SystemClock};
 
 use super::error::CliError;
 use super::files::{Unfinished, write_secret};
+use super::opened::Opened;
 use super::output::line;
 use crate::api::auth::{Grant, NewToken};
 use crate::audit::{Actor, acting};
-use crate::config::Config;
+use crate::config::{Config, StoreLocation};
 use crate::data_keys::DataKeys;
 use crate::directory::Directory;
 use crate::model::token::Scope;
-use crate::store::Store;
-use crate::store::sqlite::SqliteStore;
 
 /// Write a configuration and a key-encryption key, and print an admin token
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  waxseal init --issuer https://hooks.example.com")]
+#[command(
+    after_help = "Examples:\n  waxseal init --issuer https://hooks.example.com\n  waxseal init --issuer https://hooks.example.com --store postgres://waxseal@db1,db2/waxseal --store-password-file db.password\n\nWhere several nodes share a database, initialise once and give every node the same configuration and key."
+)]
 pub struct InitArgs {
     /// Who the tokens come from: an https URL that receivers can reach
     #[arg(long, env = "WAXSEAL_ISSUER")]
@@ -31,6 +32,12 @@ pub struct InitArgs {
     /// The folder for the configuration, the key and the store
     #[arg(long, default_value = ".")]
     dir: PathBuf,
+    /// The URL of a PostgreSQL database that several nodes share, instead of a file
+    #[arg(long)]
+    store: Option<String>,
+    /// The file with the database's password, if that is not in the URL
+    #[arg(long, requires = "store")]
+    store_password_file: Option<PathBuf>,
 }
 
 impl InitArgs {
@@ -42,10 +49,23 @@ impl InitArgs {
         let issuer =
             Issuer::parse(&self.issuer).map_err(|error| CliError::usage(format!("--issuer: {error}")))?;
         let config_file = self.dir.join(CONFIG_FILE);
-        let defaults = Config::new(issuer);
-        let (key_file, store_file) =
-            (self.dir.join(&defaults.key_encryption_key_file), self.dir.join(&defaults.store));
-        for path in [&config_file, &key_file, &store_file] {
+        let mut defaults = Config::new(issuer);
+        if let Some(store) = self.store {
+            let StoreLocation::Postgres(url) = StoreLocation::parse(&store) else {
+                return Err(CliError::usage("--store: expected a URL that begins with postgres://"));
+            };
+            defaults.store = StoreLocation::Postgres(url);
+            // The configuration says where it is from anywhere.
+            let absolute = self.store_password_file.map(std::path::absolute).transpose();
+            defaults.store_password_file =
+                absolute.map_err(|error| CliError::failed("--store-password-file", error))?;
+        }
+        let key_file = self.dir.join(&defaults.key_encryption_key_file);
+        let store_file = match &defaults.store {
+            StoreLocation::File(path) => Some(self.dir.join(path)),
+            StoreLocation::Postgres(_) => None,
+        };
+        for path in [Some(&config_file), Some(&key_file), store_file.as_ref()].into_iter().flatten() {
             if path.exists() {
                 return Err(CliError::plain(format!("{} exists; nothing was changed", path.display())));
             }
@@ -56,22 +76,41 @@ impl InitArgs {
         // Never overwritten, so of two that initialise at once one goes no further than this.
         write_secret(&key_file, format!("{}\n", *kek.to_text()).as_bytes())?;
         unfinished.made(key_file.clone());
-        for suffix in ["", ".lock", "-wal", "-shm"] {
-            unfinished.file(suffixed(&store_file, suffix));
-        }
-        let token = first_token(&store_file, kek).await?;
         let text = config_text(&defaults);
-        unfinished.file(config_file.clone());
-        fs::write(&config_file, text).map_err(|error| CliError::file(&config_file, error))?;
+        if let Some(store_file) = &store_file {
+            for suffix in ["", ".lock", "-wal", "-shm"] {
+                unfinished.file(suffixed(store_file, suffix));
+            }
+            defaults.store = StoreLocation::File(store_file.clone());
+        }
+        let token = first_token(&defaults, kek).await?;
+        match &store_file {
+            Some(_) => {
+                unfinished.file(config_file.clone());
+                fs::write(&config_file, text).map_err(|error| CliError::file(&config_file, error))?;
+            }
+            // There may be a password in the URL.
+            None => {
+                write_secret(&config_file, text.as_bytes())?;
+                unfinished.made(config_file.clone());
+            }
+        }
         unfinished.keep();
-        report(&[&config_file, &key_file, &store_file], &token)
+        report(&config_file, &key_file, &defaults.store, &token)
     }
 }
 
-async fn first_token(store_file: &Path, kek: KeyEncryptionKey) -> Result<NewToken, CliError> {
-    let what = format!("cannot make the store {}", store_file.display());
-    let sqlite = Arc::new(SqliteStore::open(store_file).map_err(|error| CliError::failed(&what, error))?);
-    let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&sqlite);
+async fn first_token(config: &Config, kek: KeyEncryptionKey) -> Result<NewToken, CliError> {
+    let what = format!("cannot make the store {}", config.store);
+    let opened = Opened::open(config).await?;
+    let store = opened.store();
+    // A database may have been there before, and what it holds is under a key of its own.
+    if store.ring().await.map_err(|error| CliError::failed(&what, error))?.is_some() {
+        return Err(CliError::plain(format!(
+            "the store {} was initialised before; give this node the configuration and the key of the others",
+            config.store
+        )));
+    }
     let keys = Arc::new(
         DataKeys::open(Arc::clone(&store), kek).await.map_err(|error| CliError::failed(&what, error))?,
     );
@@ -84,7 +123,7 @@ async fn first_token(store_file: &Path, kek: KeyEncryptionKey) -> Result<NewToke
     let token = NewToken::generate(grant, SystemClock.now());
     let created = acting(Actor::Cli, directory.create_token(token.record.clone()));
     created.await.map_err(|error| CliError::failed(&what, error))?;
-    sqlite.close().await;
+    opened.close().await;
     Ok(token)
 }
 
@@ -94,17 +133,31 @@ fn suffixed(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn report(files: &[&PathBuf; 3], token: &NewToken) -> Result<(), CliError> {
-    let [config, key, store] = files;
+fn report(config: &Path, key: &Path, store: &StoreLocation, token: &NewToken) -> Result<(), CliError> {
     line(&format!("Wrote {} (the configuration)", config.display()))?;
     line(&format!("Wrote {} (the key-encryption key; keep a copy apart from the store)", key.display()))?;
-    line(&format!("Wrote {} (the store)", store.display()))?;
+    line(&format!("Wrote {store} (the store)"))?;
     line("")?;
     line("The admin token, shown once:")?;
     line("")?;
     line(&format!("  export WAXSEAL_TOKEN={}", *token.secret))?;
     line("")?;
     line(&format!("Next: waxseal serve --config {}", config.display()))
+}
+
+/// Where the store is, as TOML.
+fn store_text(config: &Config) -> String {
+    let store = match &config.store {
+        StoreLocation::File(path) => path.display().to_string(),
+        StoreLocation::Postgres(url) => url.clone(),
+    };
+    let store = format!("store = {}", toml::Value::String(store));
+    match &config.store_password_file {
+        Some(file) => {
+            format!("{store}\nstore_password_file = {}", toml::Value::String(file.display().to_string()))
+        }
+        None => store,
+    }
 }
 
 /// The settings that every operator looks at, the rest as comments with their defaults.
@@ -116,7 +169,7 @@ fn config_text(config: &Config) -> String {
 # Who the tokens come from. Receivers fetch <issuer>/.well-known/jwks.json.
 issuer = "{issuer}"
 listen = "{listen}"
-store = "{store}"
+{store}
 key_encryption_key_file = "{key}"
 # previous_key_encryption_key_file = "old.key"    # to change the key: `serve` then wraps the store's keys anew
 # max_connections = 1024    # open at once to `listen`; more are closed as they come
@@ -155,13 +208,17 @@ key_encryption_key_file = "{key}"
 # held_after = "5m"         # how long deliveries are held before that is told
 # summary_every = "15m"     # how long the windows are in which failures are counted
 
+# [cluster]                 # where several nodes share a PostgreSQL database
+# role = "all"              # or "api", "engine"
+# node_name = "one"         # the name of the machine, if this is not said
+
 # [log]
 # format = "text"           # or "json"
 # filter = "info"
 "#,
         issuer = config.issuer,
         listen = config.listen,
-        store = config.store.display(),
+        store = store_text(config),
         key = config.key_encryption_key_file.display(),
     )
 }

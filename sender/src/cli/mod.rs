@@ -8,6 +8,7 @@
 pub mod audit;
 pub mod backup;
 pub mod client;
+pub mod cluster;
 pub mod completions;
 pub mod config;
 pub mod consumer;
@@ -23,7 +24,9 @@ pub mod init;
 pub mod kek;
 pub mod keys;
 pub mod listen;
+pub mod migrate;
 pub mod open;
+mod opened;
 pub mod outbox;
 pub mod output;
 pub mod pace;
@@ -45,6 +48,7 @@ use clap::{Parser, Subcommand};
 use self::audit::AuditArgs;
 use self::backup::BackupArgs;
 use self::client::Remote;
+use self::cluster::ClusterArgs;
 use self::completions::CompletionsArgs;
 use self::config::ConfigCommand;
 use self::consumer::{ConsumerCommand, EventTypeCommand, GroupCommand};
@@ -55,6 +59,7 @@ use self::error::CliError;
 use self::init::InitArgs;
 use self::keys::KeysCommand;
 use self::listen::ListenArgs;
+use self::migrate::MigrateArgs;
 use self::open::OpenArgs;
 use self::outbox::OutboxCommand;
 use self::publish::PublishArgs;
@@ -84,6 +89,8 @@ enum Command {
     Init(InitArgs),
     /// Serve the API and the JWKS, and deliver
     Serve(ServeArgs),
+    /// Create the store's tables, or bring older ones up to date
+    Migrate(MigrateArgs),
     /// Copy the store to a new file, while the sender runs or not
     Backup(BackupArgs),
     /// Put a backup in the place of the store; the sender must not run
@@ -160,6 +167,13 @@ enum Command {
         #[command(flatten)]
         remote: Remote,
     },
+    /// The nodes that share the store, and what each works on
+    Cluster {
+        #[command(flatten)]
+        args: ClusterArgs,
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Decrypt, verify and explain tokens
     Open(OpenArgs),
     /// Receive events here: print them, and hand them on to a local program
@@ -194,6 +208,7 @@ impl Cli {
         match self.command {
             Command::Init(args) => args.run().await,
             Command::Serve(args) => args.run().await,
+            Command::Migrate(args) => args.run().await,
             Command::Backup(args) => args.run().await,
             Command::Restore(args) => args.run().await,
             Command::Dev(args) => args.run().await,
@@ -207,6 +222,7 @@ impl Cli {
             Command::Token { command, remote } => command.run(&remote).await,
             Command::Deliveries { command, remote } => command.run(&remote).await,
             Command::Audit { args, remote } => args.run(&remote).await,
+            Command::Cluster { args, remote } => args.run(&remote).await,
             Command::Open(args) => args.run().await,
             Command::Listen(args) => args.run().await,
             Command::Outbox { command } => command.run(),

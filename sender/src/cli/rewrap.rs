@@ -10,10 +10,10 @@ use waxseal_keys::KeyEncryptionKey;
 use super::error::CliError;
 use super::files::{Unfinished, write_secret};
 use super::kek::{Insist, Keks, of_file};
+use super::opened::Opened;
 use super::output::line;
-use crate::config::Config;
+use crate::config::{Config, StoreLocation};
 use crate::rewrap::{RewrapError, Rewrapped, rewrap};
-use crate::store::sqlite::SqliteStore;
 
 /// Which store, and which keys.
 #[derive(Args, Debug)]
@@ -27,9 +27,9 @@ pub struct RewrapArgs {
     /// The configuration file: it names the store and the key that the store is under
     #[arg(long, env = "WAXSEAL_CONFIG", default_value = super::init::CONFIG_FILE)]
     config: PathBuf,
-    /// The embedded store's file
+    /// The embedded store's file, or the URL of a PostgreSQL database
     #[arg(long, env = "WAXSEAL_STORE")]
-    store: Option<PathBuf>,
+    store: Option<String>,
     /// The file with the key-encryption key that the store is under
     #[arg(long, env = "WAXSEAL_KEK_FILE")]
     kek_file: Option<PathBuf>,
@@ -46,24 +46,23 @@ impl RewrapArgs {
     /// If a key or the store cannot be had, or the old key is not the store's.
     pub async fn run(self) -> Result<(), CliError> {
         let mut config = Config::read(&self.config).map_err(CliError::misconfigured)?;
-        config.store = self.store.unwrap_or(config.store);
+        let named = self.store.as_deref().map(StoreLocation::parse);
+        config.store = named.unwrap_or(config.store);
         config.key_encryption_key_file = self.kek_file.unwrap_or(config.key_encryption_key_file);
         let insist = if self.kek_from_environment { Insist::OnEnvironment } else { Insist::OnNothing };
         let old = Keks::read(&config, insist)?.current;
-        if !config.store.exists() {
-            return Err(CliError::usage(format!("there is no store {}", config.store.display())));
-        }
+        super::serve::store_exists(&config.store, "")?;
         let mut unfinished = Unfinished::default();
         let new = new_key(&self.new_key_file, &mut unfinished)?;
-        let what = format!("cannot rewrap the keys in {}", config.store.display());
-        let store = SqliteStore::open(&config.store).map_err(|error| CliError::failed(&what, error))?;
-        let rewrapped = rewrap(&store, &old, &new).await;
-        store.close().await;
+        let what = format!("cannot rewrap the keys in {}", config.store);
+        let opened = Opened::open(&config).await?;
+        let rewrapped = rewrap(opened.store().as_ref(), &old, &new).await;
+        opened.close().await;
         if matches!(rewrapped, Ok(_) | Err(RewrapError::Store(_))) {
             // Where nobody knows whether it was written, the new key may be the only one that opens the store.
             unfinished.keep();
         }
-        let (store, file) = (config.store.display(), self.new_key_file.display());
+        let (store, file) = (&config.store, self.new_key_file.display());
         match rewrapped.map_err(|error| CliError::failed(&what, error))? {
             Rewrapped::Done { data_keys } => line(&format!(
                 "The signing keys and {data_keys} data keys in {store} are under the key in {file} now; the old key opens nothing there any more"

@@ -12,13 +12,13 @@ use waxseal_keys::{KeyEncryptionKey, SystemClock};
 use super::damage::{self, Kept, OnDamage};
 use super::error::CliError;
 use super::kek::{Insist, Keks};
-use crate::config::{Config, LogFormat, TlsConfig};
+use super::opened::{self, Opened};
+use crate::config::{Config, LogFormat, StoreLocation, TlsConfig, check_node_name, parse_role};
 use crate::engine::egress::Egress;
 use crate::listen::{self, ConnectionLimits, ListenError, Listener};
 use crate::rewrap::{Rewrapped, rewrap};
 use crate::sender::{Sender, Settings};
-use crate::store::sqlite::SqliteStore;
-use crate::store::{Store, StoreError};
+use crate::store::{NodeRole, Store};
 use crate::{descriptors, telemetry};
 
 /// Serve the API and the JWKS, and deliver
@@ -36,9 +36,18 @@ pub struct ServeArgs {
     /// Where the API and the JWKS are served
     #[arg(long, env = "WAXSEAL_LISTEN")]
     listen: Option<SocketAddr>,
-    /// The embedded store's file
-    #[arg(long, env = "WAXSEAL_STORE")]
-    store: Option<PathBuf>,
+    /// The embedded store's file, or the URL of a PostgreSQL database that several nodes share
+    #[arg(long, env = "WAXSEAL_STORE", hide_env_values = true)]
+    store: Option<String>,
+    /// The file with the database's password, if that is not in the URL
+    #[arg(long, env = "WAXSEAL_STORE_PASSWORD_FILE")]
+    store_password_file: Option<PathBuf>,
+    /// What this node does: `all`, `api` (serves the API only) or `engine` (delivers only)
+    #[arg(long, env = "WAXSEAL_ROLE", value_parser = parse_role)]
+    role: Option<NodeRole>,
+    /// What people call this node
+    #[arg(long, env = "WAXSEAL_NODE_NAME")]
+    node_name: Option<String>,
     /// The file with the key-encryption key
     #[arg(long, env = "WAXSEAL_KEK_FILE")]
     kek_file: Option<PathBuf>,
@@ -80,11 +89,7 @@ impl ServeArgs {
         let settings = Settings::from_config(&config).map_err(CliError::usage)?;
         let open = descriptors::connections_within(descriptors::raise_limit(), config.max_connections);
         let limits = ConnectionLimits { open, ..ConnectionLimits::default() };
-        let sqlite = SqliteStore::open(&config.store).map_err(|error| match error {
-            StoreError::Corrupt { .. } => CliError::damaged(&config.store, &error),
-            other => CliError::failed(format!("cannot open the store {}", config.store.display()), other),
-        })?;
-        let kept = Kept { sqlite: Arc::new(sqlite), path: config.store, on_damage };
+        let kept = Kept { opened: Opened::open(&config).await?, on_damage };
         // Before anything is begun: who cannot serve must not deliver, nor make keys that nobody can fetch.
         let served = match Listener::bind(config.listen, config.tls.as_ref(), limits).await {
             Ok(listener) => {
@@ -93,7 +98,7 @@ impl ServeArgs {
             }
             Err(error) => Err(not_listening(&error)),
         };
-        kept.sqlite.close().await;
+        kept.opened.close().await;
         damage::found(&kept)?;
         served
     }
@@ -121,7 +126,13 @@ impl ServeArgs {
                 Issuer::parse(&issuer).map_err(|error| CliError::usage(format!("--issuer: {error}")))?;
         }
         config.listen = self.listen.unwrap_or(config.listen);
-        config.store = self.store.unwrap_or(config.store);
+        config.store = self.store.as_deref().map(StoreLocation::parse).unwrap_or(config.store);
+        config.store_password_file = self.store_password_file.or(config.store_password_file);
+        config.cluster.role = self.role.unwrap_or(config.cluster.role);
+        if let Some(name) = self.node_name {
+            check_node_name(&name).map_err(|error| CliError::usage(format!("--node-name: {error}")))?;
+            config.cluster.node_name = Some(name);
+        }
         config.key_encryption_key_file = self.kek_file.unwrap_or(config.key_encryption_key_file);
         config.previous_key_encryption_key_file =
             self.previous_kek_file.or(config.previous_key_encryption_key_file);
@@ -132,9 +143,15 @@ impl ServeArgs {
         config.log.filter = self.log.unwrap_or(config.log.filter);
         let insist = if self.kek_from_environment { Insist::OnEnvironment } else { Insist::OnNothing };
         let keks = Keks::read(&config, insist);
-        if !config.store.exists() {
-            let store = config.store.display();
-            return Err(CliError::usage(format!("there is no store {store}: run `waxseal init` first")));
+        store_exists(&config.store, ": run `waxseal init` first")?;
+        match &config.store {
+            StoreLocation::Postgres(url) => drop(opened::settings(&config, url)?),
+            StoreLocation::File(_) if config.cluster.role == NodeRole::All => {}
+            StoreLocation::File(_) => {
+                return Err(CliError::usage(
+                    "a store in a file has one node, which does everything: leave `role` out, or name a PostgreSQL database",
+                ));
+            }
         }
         Ok((config, keks?))
     }
@@ -149,7 +166,7 @@ async fn serve(
     metrics: impl Fn() -> String + Send + Sync + 'static,
 ) -> Result<(), CliError> {
     let issuer = settings.issuer.clone();
-    let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&kept.sqlite);
+    let store = kept.opened.store();
     let Keks { current, previous } = keks;
     if let Some(previous) = previous {
         change_key(store.as_ref(), &previous, &current).await?;
@@ -163,6 +180,16 @@ async fn serve(
     tracing::info!("stopping: finishing what is under way");
     sender.stop().await;
     served.map_err(|error| CliError::failed("serving ended", error))
+}
+
+/// Whether there is a store, as far as can be said before it is opened.
+pub(super) fn store_exists(store: &StoreLocation, remedy: &str) -> Result<(), CliError> {
+    match store {
+        StoreLocation::File(path) if !path.exists() => {
+            Err(CliError::usage(format!("there is no store {store}{remedy}")))
+        }
+        StoreLocation::File(_) | StoreLocation::Postgres(_) => Ok(()),
+    }
 }
 
 fn not_listening(error: &ListenError) -> CliError {

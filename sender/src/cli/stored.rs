@@ -7,7 +7,7 @@ use waxseal_keys::KeyEncryptionKey;
 
 use super::error::CliError;
 use super::kek;
-use crate::config::Config;
+use crate::config::{Config, StoreLocation};
 
 /// Where the store and its key are: as the configuration says, unless it is said here.
 #[derive(Args, Debug)]
@@ -27,8 +27,8 @@ impl Stored {
     /// If it is not given and there is no configuration that says it.
     pub fn store(&self) -> Result<PathBuf, CliError> {
         match &self.store {
-            Some(store) => Ok(store.clone()),
-            None => Ok(self.config()?.store),
+            Some(store) => file(StoreLocation::parse(&store.to_string_lossy())),
+            None => file(self.config()?.store),
         }
     }
 
@@ -46,5 +46,18 @@ impl Stored {
 
     fn config(&self) -> Result<Config, CliError> {
         Config::read(&self.config).map_err(CliError::misconfigured)
+    }
+}
+
+/// The file of a store that is one.
+///
+/// # Errors
+/// If it is a database.
+pub(super) fn file(store: StoreLocation) -> Result<PathBuf, CliError> {
+    match store {
+        StoreLocation::File(path) => Ok(path),
+        StoreLocation::Postgres(_) => Err(CliError::usage(
+            "the store is a PostgreSQL database: back it up and restore it with the database's own tools (pg_basebackup, pg_dump)",
+        )),
     }
 }
