@@ -210,6 +210,23 @@ fn discovery_finds_what_a_busy_lane_has_missed() {
 }
 
 #[test]
+fn the_end_of_what_was_in_flight_when_its_shard_was_lost_is_not_believed_after_it_was_gained_again() {
+    let mut world = World::new(small());
+    let delivery = world.publish(0, 0);
+    world.announce(delivery);
+    assert!(world.claim());
+    world.settle(0, How::Again(0));
+    world.step(Step::Shards(ShardStep::Lose { endpoint: 0 }));
+    world.step(Step::Shards(ShardStep::Settle { endpoint: 0, which: 0, again: Some(0) }));
+    world.step(Step::Shards(ShardStep::Gain { endpoint: 0 }));
+    world.done(0);
+    world.step(Step::LookAtStore);
+    world.step(Step::Discover);
+    world.drain(50);
+    assert!(world.live().is_empty());
+}
+
+#[test]
 fn dead_endpoints_leave_three_quarters_of_the_slots() {
     let mut world = World::new(Limits { in_flight: 40, ..Limits::default() });
     world.policy.failures = u32::MAX;
