@@ -5,14 +5,19 @@
 //!
 //! Relies on [`KeyRecords::rewrap`] being one transaction. Guarantees that at every
 //! moment, a sudden end included, either the old key opens the store or the new one does, and never part of it; that
-//! nothing is written before all of it was opened with the old key and once more with the new one; and that doing it
-//! again changes nothing.
+//! nothing is written before all of it was opened with the old key and once more with the new one; that it is on record
+//! with the change who did it; and that doing it again changes nothing.
 
-use waxseal_keys::{KeyEncryptionKey, VaultError};
+use std::collections::BTreeMap;
 
+use serde_json::json;
+use waxseal_keys::{Clock, KeyEncryptionKey, VaultError};
+
+use crate::audit::{self, Deed};
 use crate::data_keys::{self, DataKeyError};
+use crate::id::AuditId;
 use crate::signing_keys;
-use crate::store::{DataKeyRecord, KeyRecords, RewrappedKeys, RingRecord, StoreError};
+use crate::store::{DataKeyRecord, KeyRecords, RecordChange, RewrappedKeys, RingRecord, StoreError};
 
 /// What was done.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -81,6 +86,7 @@ pub async fn rewrap<S: KeyRecords + ?Sized>(
     store: &S,
     old: &KeyEncryptionKey,
     new: &KeyEncryptionKey,
+    clock: &dyn Clock,
 ) -> Result<Rewrapped, RewrapError> {
     if old.id() == new.id() {
         return Err(RewrapError::SameKey(new.id()));
@@ -100,7 +106,8 @@ pub async fn rewrap<S: KeyRecords + ?Sized>(
             return Err(RewrapError::WrongKey { stored, old: old.id(), new: new.id() });
         }
         let count = records.len();
-        let rewrapped = under(new, old, &records, ring.as_ref())?;
+        let mut rewrapped = under(new, old, &records, ring.as_ref())?;
+        rewrapped.changes.extend(on_record(new, old, &records, clock)?);
         if store.rewrap(rewrapped).await? {
             return Ok(Rewrapped::Done { data_keys: count });
         }
@@ -137,7 +144,25 @@ fn under(
         new.decrypt(signing_keys::CONTEXT, &sealed).map_err(RewrapError::Ring)?;
         Ok::<_, RewrapError>(RingRecord { version: ring.version, sealed })
     });
-    Ok(RewrappedKeys { ring: ring.transpose()?, data_keys })
+    Ok(RewrappedKeys { ring: ring.transpose()?, data_keys, changes: Vec::new() })
+}
+
+/// The entry in the audit trail: under the sender's own data key, if the store has one yet.
+fn on_record(
+    new: &KeyEncryptionKey,
+    old: &KeyEncryptionKey,
+    records: &[DataKeyRecord],
+    clock: &dyn Clock,
+) -> Result<Option<RecordChange>, RewrapError> {
+    let Some(system) = records.iter().find(|record| record.consumer.is_none()) else { return Ok(None) };
+    let key = data_keys::unwrap(old, system)?;
+    let deed = Deed {
+        action: "key_encryption_key.change".to_owned(),
+        object: new.id(),
+        consumer: None,
+        changed: BTreeMap::from([("id".to_owned(), json!({ "before": old.id(), "after": new.id() }))]),
+    };
+    Ok(Some(audit::entry(&key, AuditId::generate(clock.now()), deed)))
 }
 
 /// How often it is begun again when a key came or went meanwhile.

@@ -100,14 +100,7 @@ impl Recorder {
     }
 
     fn entry_under(&self, key: &DataKey, deed: Deed) -> RecordChange {
-        let Deed { action, object, consumer, changed } = deed;
-        let (actor, label, request) = origin::present();
-        let id = self.ids.next_audit(self.clock.now());
-        let mut row = AuditRow { id, actor, action, object, consumer, sealed: Vec::new() };
-        let details = Details { label, request, changed };
-        let json = serde_json::to_vec(&details).expect("string keys and plain values");
-        row.sealed = key.encrypt(context(&row).as_bytes(), &json);
-        RecordChange::Audit(row)
+        entry(key, self.ids.next_audit(self.clock.now()), deed)
     }
 
     /// Reads an entry as far as there is a key for it.
@@ -129,6 +122,17 @@ impl AuditEntry {
     pub fn at(&self) -> Timestamp {
         self.id.made_at()
     }
+}
+
+/// The entry of a deed of whoever acts now, under this key.
+pub(crate) fn entry(key: &DataKey, id: AuditId, deed: Deed) -> RecordChange {
+    let Deed { action, object, consumer, changed } = deed;
+    let (actor, label, request) = origin::present();
+    let mut row = AuditRow { id, actor, action, object, consumer, sealed: Vec::new() };
+    let details = Details { label, request, changed };
+    let json = serde_json::to_vec(&details).expect("string keys and plain values");
+    row.sealed = key.encrypt(context(&row).as_bytes(), &json);
+    RecordChange::Audit(row)
 }
 
 /// Binds what is encrypted to what is not: none of it can be changed or moved without notice.

@@ -5,13 +5,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use waxseal_keys::KeyEncryptionKey;
+use waxseal_keys::{KeyEncryptionKey, SystemClock};
 
 use super::error::CliError;
 use super::files::{Unfinished, write_secret};
 use super::kek::{Insist, Keks, of_file};
 use super::opened::Opened;
 use super::output::line;
+use crate::audit::{Actor, acting};
 use crate::config::{Config, StoreLocation};
 use crate::rewrap::{RewrapError, Rewrapped, rewrap};
 
@@ -56,7 +57,7 @@ impl RewrapArgs {
         let new = new_key(&self.new_key_file, &mut unfinished)?;
         let what = format!("cannot rewrap the keys in {}", config.store);
         let opened = Opened::open(&config).await?;
-        let rewrapped = rewrap(opened.store().as_ref(), &old, &new).await;
+        let rewrapped = acting(Actor::Cli, rewrap(opened.store().as_ref(), &old, &new, &SystemClock)).await;
         opened.close().await;
         if matches!(rewrapped, Ok(_) | Err(RewrapError::Store(_))) {
             // Where nobody knows whether it was written, the new key may be the only one that opens the store.

@@ -214,7 +214,10 @@ async fn change_key(
     current: &KeyEncryptionKey,
 ) -> Result<(), CliError> {
     let what = "cannot change the key-encryption key";
-    match rewrap(store, previous, current).await.map_err(|error| CliError::failed(what, error))? {
+    match rewrap(store, previous, current, &SystemClock)
+        .await
+        .map_err(|error| CliError::failed(what, error))?
+    {
         Rewrapped::Done { data_keys } => tracing::info!(
             kek = current.id(),
             data_keys,

@@ -77,4 +77,6 @@ pub struct RewrappedKeys {
     pub ring: Option<RingRecord>,
     /// Every data key.
     pub data_keys: Vec<DataKeyRecord>,
+    /// What else changes with it, in the same transaction: that it was done is on record.
+    pub changes: Vec<RecordChange>,
 }

@@ -226,6 +226,7 @@ impl KeyRecords for StoreModel {
         }
         state.ring = rewrapped.ring.map(|ring| RingRecord { version: ring.version + 1, ..ring });
         state.data_keys = data_keys;
+        state.change(rewrapped.changes);
         Ok(true)
     }
 }

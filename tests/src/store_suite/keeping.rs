@@ -96,6 +96,7 @@ pub async fn keys_are_rewrapped_together(subject: impl Subject) {
     let rewrapped = |version: Option<u64>, owners: &[Option<u32>]| RewrappedKeys {
         ring: version.map(|version| RingRecord { version, sealed: b"ring, new".to_vec() }),
         data_keys: owners.iter().map(|owner| data_key(owner.map(consumer), "new")).collect(),
+        changes: Vec::new(),
     };
     assert!(store.rewrap(rewrapped(None, &[])).await.unwrap(), "an empty store has nothing to wrap");
     store.keep_data_key(data_key(None, "old")).await.unwrap();

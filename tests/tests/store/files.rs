@@ -269,6 +269,7 @@ async fn what_an_old_key_encryption_key_opens_is_in_no_file() {
     let rewrapped = RewrappedKeys {
         ring: Some(RingRecord { version: 21, sealed: b"new".to_vec() }),
         data_keys: owners.map(|owner| key(owner, "new", &[7; 60])).collect(),
+        changes: Vec::new(),
     };
     assert!(subject.store.rewrap(rewrapped).await.unwrap());
     assert!(!holds(folder, b"a later ring") && !holds(folder, &wrapped));

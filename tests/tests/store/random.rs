@@ -147,7 +147,10 @@ impl Walker {
                     key.wrapped.push(7);
                 }
                 let ring = ring.map(|version| RingRecord { version, sealed: now.to_be_bytes().to_vec() });
-                format!("{:?}", store.rewrap(RewrappedKeys { ring, data_keys }).await.unwrap())
+                format!(
+                    "{:?}",
+                    store.rewrap(RewrappedKeys { ring, data_keys, changes: Vec::new() }).await.unwrap()
+                )
             }
             Step::Due { endpoint, until, after, limit } => {
                 let after =

@@ -126,6 +126,7 @@ async fn rewrap(session: &Session, rewrapped: &RewrappedKeys) -> Result<bool, Fa
     let kek_ids: Vec<&str> = rewrapped.data_keys.iter().map(|key| &*key.kek_id).collect();
     let wrapped: Vec<&[u8]> = rewrapped.data_keys.iter().map(|key| &*key.wrapped).collect();
     session.execute(REWRAP, &[&consumers, &kek_ids, &wrapped]).await?;
+    catalog::change(session, &rewrapped.changes).await?;
     Ok(true)
 }
 

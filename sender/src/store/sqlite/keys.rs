@@ -171,6 +171,7 @@ fn rewrap(session: &mut Session, rewrapped: &RewrappedKeys) -> Result<bool, Fail
         }
         Ok(())
     })?;
+    catalog::change(session, &rewrapped.changes)?;
     Ok(true)
 }
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 use waxseal_keys::{KeyEncryptionKey, RingPolicy, SignatureAlgorithm, SystemClock};
+use waxseal_sender::audit::Recorder;
 use waxseal_sender::data_keys::{DataKeyError, DataKeys};
 use waxseal_sender::id::ConsumerId;
 use waxseal_sender::rewrap::{RewrapError, Rewrapped, rewrap};
 use waxseal_sender::signing_keys::{SigningKeys, SigningKeysError};
-use waxseal_sender::store::KeyRecords;
 use waxseal_sender::store::sqlite::SqliteStore;
+use waxseal_sender::store::{AuditFilter, KeyRecords, Store};
 
 /// A store with a ring and some consumers, and what they encrypted.
 struct Used {
@@ -63,15 +64,32 @@ impl Used {
     }
 }
 
+/// The changes that the audit trail tells of, newest first: from which key to which.
+async fn on_record(used: &Used, kek: &KeyEncryptionKey) -> Vec<(String, String)> {
+    let store: Arc<dyn Store> = used.store.clone();
+    let keys = Arc::new(DataKeys::open(Arc::clone(&store), copy(kek)).await.unwrap());
+    let recorder = Recorder::new(keys, Arc::new(SystemClock));
+    let action = Some("key_encryption_key.change".to_owned());
+    let page = store.audit(AuditFilter { action, limit: 9, ..AuditFilter::default() }).await.unwrap();
+    let told = page.rows.into_iter().map(|row| {
+        let entry = recorder.read(row);
+        let id = entry.details.unwrap().changed["id"].clone();
+        assert_eq!(id["after"], entry.object.as_str());
+        (id["before"].as_str().unwrap().to_owned(), entry.object)
+    });
+    told.collect()
+}
+
 #[tokio::test]
 async fn the_new_key_opens_everything_and_the_old_one_nothing() {
     let used = Used::new().await;
     let new = KeyEncryptionKey::generate();
     assert!(used.opens(&used.kek).await && !used.opens(&new).await);
-    let done = rewrap(&*used.store, &used.kek, &new).await.unwrap();
+    let done = rewrap(&*used.store, &used.kek, &new, &SystemClock).await.unwrap();
     assert_eq!(done, Rewrapped::Done { data_keys: 21 });
     assert!(used.opens(&new).await && !used.opens(&used.kek).await);
-    assert_eq!(rewrap(&*used.store, &used.kek, &new).await.unwrap(), Rewrapped::Already);
+    assert_eq!(on_record(&used, &new).await, [(used.kek.id(), new.id())]);
+    assert_eq!(rewrap(&*used.store, &used.kek, &new, &SystemClock).await.unwrap(), Rewrapped::Already);
     assert!(used.opens(&new).await);
 
     let old = &used.kek;
@@ -84,8 +102,9 @@ async fn the_new_key_opens_everything_and_the_old_one_nothing() {
     }
     let ring = used.store.ring().await.unwrap().unwrap();
     assert!(old.decrypt(b"ring", &ring.sealed).is_err() && new.decrypt(b"ring", &ring.sealed).is_ok());
-    let back = rewrap(&*used.store, &new, old).await.unwrap();
+    let back = rewrap(&*used.store, &new, old, &SystemClock).await.unwrap();
     assert_eq!(back, Rewrapped::Done { data_keys: 21 }, "there and back");
+    assert_eq!(on_record(&used, old).await.len(), 2, "what changed nothing is not on record");
     assert!(used.opens(old).await);
 }
 
@@ -94,12 +113,12 @@ async fn a_wrong_key_is_refused_and_changes_nothing() {
     let used = Used::new().await;
     let before = (used.store.ring().await.unwrap(), used.store.data_keys().await.unwrap());
     let (wrong, new) = (KeyEncryptionKey::generate(), KeyEncryptionKey::generate());
-    let refused = rewrap(&*used.store, &wrong, &new).await.unwrap_err();
+    let refused = rewrap(&*used.store, &wrong, &new, &SystemClock).await.unwrap_err();
     assert!(matches!(&refused, RewrapError::WrongKey { stored, .. } if *stored == used.kek.id()));
     let said = refused.to_string();
     assert!([&used.kek, &wrong, &new].iter().all(|kek| said.contains(&kek.id())), "{said}");
     assert!([&used.kek, &wrong, &new].iter().all(|kek| !said.contains(kek.to_text().as_str())), "{said}");
-    let same = rewrap(&*used.store, &used.kek, &copy(&used.kek)).await.unwrap_err();
+    let same = rewrap(&*used.store, &used.kek, &copy(&used.kek), &SystemClock).await.unwrap_err();
     assert_eq!(same.code(), "rewrap.same_key");
     assert_eq!((used.store.ring().await.unwrap(), used.store.data_keys().await.unwrap()), before);
 }
@@ -113,7 +132,7 @@ async fn a_damaged_key_is_found_before_anything_is_written() {
     damaged[20] ^= 1;
     assert!(used.store.save_ring(ring.version, damaged, Vec::new()).await.unwrap());
     let before = (used.store.ring().await.unwrap(), used.store.data_keys().await.unwrap());
-    assert_eq!(rewrap(&*used.store, &used.kek, &new).await.unwrap_err().code(), "rewrap.ring");
+    assert_eq!(rewrap(&*used.store, &used.kek, &new, &SystemClock).await.unwrap_err().code(), "rewrap.ring");
     assert_eq!((used.store.ring().await.unwrap(), used.store.data_keys().await.unwrap()), before);
 }
 
@@ -133,7 +152,7 @@ async fn what_is_made_meanwhile_is_not_left_behind() {
             }
         }
     };
-    let (rewrapped, ()) = tokio::join!(rewrap(&*used.store, &used.kek, &new), making);
+    let (rewrapped, ()) = tokio::join!(rewrap(&*used.store, &used.kek, &new, &SystemClock), making);
     let under_old = used.store.data_keys().await.unwrap().iter().filter(|key| key.kek_id != new.id()).count();
     match rewrapped {
         // Those that were made after it are this test's own fault; the program lets one process have the store.
@@ -151,7 +170,7 @@ async fn a_copy_from_before_still_opens_with_the_old_key() {
     fs::copy(used.folder.path().join("waxseal.db"), &backup).unwrap();
     used.store = reopened(&used.folder.path().join("waxseal.db"));
     let new = KeyEncryptionKey::generate();
-    rewrap(&*used.store, &used.kek, &new).await.unwrap();
+    rewrap(&*used.store, &used.kek, &new, &SystemClock).await.unwrap();
     assert!(used.opens(&new).await);
     used.store.close().await;
     used.store = reopened(&backup);
