@@ -82,6 +82,13 @@ impl Database {
         SCHEMES.iter().any(|scheme| text.starts_with(scheme))
     }
 
+    /// The hosts and the database that a URL names, for people and logs: no user, no password, no file is read.
+    pub fn place(text: &str) -> String {
+        let (place, query) = text.split_once('?').unwrap_or((text, ""));
+        let config = Own::split(query).and_then(|(_, others)| read(place, &others));
+        config.map_or_else(|_| "postgres://".to_owned(), |config| place_of(&config))
+    }
+
     /// Reads a URL such as `postgres://user@host1,host2/database?sslmode=verify-full&sslrootcert=ca.pem`.
     ///
     /// Relative names of files are relative to `folder`. The password can stand in a file instead of the URL.
@@ -101,9 +108,16 @@ impl Database {
             }
             config.password(password(&folder.join(path))?.as_bytes());
         }
-        bound_waiting(&mut config, &others);
+        fill(&mut config, &others);
         let tls = own.tls(&mut config, folder)?;
         Ok(Self { config, tls: MakeRustlsConnect::new(tls) })
+    }
+}
+
+/// The hosts and the database: for people and logs.
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&place_of(&self.config))
     }
 }
 
@@ -160,6 +174,9 @@ impl Own {
             None => !stays_here(config) || self.root_certificates.is_some(),
             Some(_) => return Err(parameter("sslmode", MODES)),
         };
+        if !verify && self.root_certificates.is_some() {
+            return Err(parameter("sslrootcert", "expected none, as sslmode is disable"));
+        }
         config.ssl_mode(if verify { SslMode::Require } else { SslMode::Disable });
         let unix = config.get_hosts().iter().any(|host| matches!(host, Host::Unix(_)));
         if verify && (unix || config.get_hosts().is_empty()) {
@@ -189,6 +206,9 @@ impl Own {
         let file = self.root_certificates.as_deref().filter(|name| *name != "system");
         let Some(file) = file else {
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if roots.is_empty() {
+                return Err(parameter("sslrootcert", "required, as this system trusts no authority"));
+            }
             return Ok(roots);
         };
         for certificate in certificates("sslrootcert", &folder.join(file))? {
@@ -196,6 +216,15 @@ impl Own {
         }
         Ok(roots)
     }
+}
+
+fn place_of(config: &Config) -> String {
+    let hosts = config.get_hosts().iter().map(|host| match host {
+        Host::Tcp(name) => name.clone(),
+        Host::Unix(folder) => folder.display().to_string(),
+    });
+    let hosts: Vec<_> = hosts.collect();
+    format!("postgres://{}/{}", hosts.join(","), config.get_dbname().unwrap_or_default())
 }
 
 /// What tokio-postgres understands of a URL; it says of what it does not understand the name, and never the value.
@@ -217,8 +246,8 @@ fn read(place: &str, others: &[(String, String)]) -> Result<Config, DatabaseErro
     }
 }
 
-/// A host that has gone answers nothing, and the system would wait for it for minutes.
-fn bound_waiting(config: &mut Config, given: &[(String, String)]) {
+/// Sets what was not given. A host that has gone answers nothing, and the system would wait for it for hours.
+fn fill(config: &mut Config, given: &[(String, String)]) {
     let is_given = |name: &str| given.iter().any(|(given, _)| given == name);
     if !is_given("connect_timeout") {
         config.connect_timeout(CONNECT_TIMEOUT);
@@ -227,13 +256,13 @@ fn bound_waiting(config: &mut Config, given: &[(String, String)]) {
         config.tcp_user_timeout(UNACKNOWLEDGED);
     }
     if !is_given("keepalives_idle") {
-        config.keepalives_idle(KEEPALIVE);
+        config.keepalives_idle(IDLE);
     }
     if !is_given("keepalives_interval") {
-        config.keepalives_interval(KEEPALIVE);
+        config.keepalives_interval(INTERVAL);
     }
     if !is_given("keepalives_retries") {
-        config.keepalives_retries(3);
+        config.keepalives_retries(RETRIES);
     }
     if !is_given("application_name") {
         config.application_name("waxseal");
@@ -290,8 +319,12 @@ const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
 const MODES: &str = "expected verify-full, or disable where nobody else is on the way; the default is verify-full for other machines";
 
 /// For each address of each host.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// What was sent and not acknowledged for so long means that the host has gone.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
-/// A connection on which nothing is under way is asked so often.
-const KEEPALIVE: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What was sent and not acknowledged for so long means that the host has gone. It is less than a lease is trusted.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(8);
+
+/// After so long without a word a connection is probed, so often and so many times.
+const IDLE: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_secs(2);
+const RETRIES: u32 = 3;

@@ -51,10 +51,10 @@ impl InitArgs {
         let config_file = self.dir.join(CONFIG_FILE);
         let mut defaults = Config::new(issuer);
         if let Some(store) = self.store {
-            let StoreLocation::Postgres(url) = StoreLocation::parse(&store) else {
+            defaults.store = StoreLocation::parse(&store);
+            if let StoreLocation::File(_) = defaults.store {
                 return Err(CliError::usage("--store: expected a URL that begins with postgres://"));
-            };
-            defaults.store = StoreLocation::Postgres(url);
+            }
             // The configuration says where it is from anywhere.
             let absolute = self.store_password_file.map(std::path::absolute).transpose();
             defaults.store_password_file =
@@ -63,7 +63,7 @@ impl InitArgs {
         let key_file = self.dir.join(&defaults.key_encryption_key_file);
         let store_file = match &defaults.store {
             StoreLocation::File(path) => Some(self.dir.join(path)),
-            StoreLocation::Postgres(_) => None,
+            StoreLocation::Postgres { .. } => None,
         };
         for path in [Some(&config_file), Some(&key_file), store_file.as_ref()].into_iter().flatten() {
             if path.exists() {
@@ -149,7 +149,7 @@ fn report(config: &Path, key: &Path, store: &StoreLocation, token: &NewToken) ->
 fn store_text(config: &Config) -> String {
     let store = match &config.store {
         StoreLocation::File(path) => path.display().to_string(),
-        StoreLocation::Postgres(url) => url.clone(),
+        StoreLocation::Postgres { url, .. } => url.clone(),
     };
     let store = format!("store = {}", toml::Value::String(store));
     match &config.store_password_file {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::error::CliError;
-use super::opened::{Opened, settings};
+use super::opened::{Opened, database};
 use super::output::line;
 use crate::config::{Config, StoreLocation};
 use crate::store::postgres::PostgresStore;
@@ -39,8 +39,8 @@ impl MigrateArgs {
         super::serve::store_exists(&config.store, ": run `waxseal init` first")?;
         match &config.store {
             StoreLocation::File(_) => Opened::open(&config).await?.close().await,
-            StoreLocation::Postgres(url) => {
-                PostgresStore::migrate(&settings(&config, url)?).await.map_err(|error| {
+            StoreLocation::Postgres { url, folder } => {
+                PostgresStore::migrate(&database(&config, url, folder)?).await.map_err(|error| {
                     CliError::failed(format!("cannot migrate the store {}", config.store), error)
                 })?
             }

@@ -1,11 +1,12 @@
 //! The store that the configuration names, opened: a file that this process has to itself, or a database.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::CliError;
 use crate::config::{Config, StoreLocation};
-use crate::store::postgres::{PostgresSettings, PostgresStore};
+use crate::database::Database;
+use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 
@@ -30,10 +31,10 @@ impl Opened {
                 Err(error @ StoreError::Corrupt { .. }) => Err(CliError::damaged(path, &error)),
                 Err(error) => Err(failed(error)),
             },
-            StoreLocation::Postgres(url) => {
-                let settings = settings(config, url)?;
-                let store = PostgresStore::open(&settings).await.map_err(failed)?;
-                Ok(Self::Postgres { store: Arc::new(store), shown: settings.to_string() })
+            StoreLocation::Postgres { url, folder } => {
+                let database = database(config, url, folder)?;
+                let store = PostgresStore::open(&database).await.map_err(failed)?;
+                Ok(Self::Postgres { store: Arc::new(store), shown: database.to_string() })
             }
         }
     }
@@ -76,10 +77,10 @@ impl Opened {
 ///
 /// # Errors
 /// If the URL or the file of the password cannot be used.
-pub(super) fn settings(config: &Config, url: &str) -> Result<PostgresSettings, CliError> {
-    let settings = PostgresSettings::parse(url).map_err(CliError::misconfigured)?;
-    match &config.store_password_file {
-        Some(file) => settings.with_password_file(file).map_err(CliError::misconfigured),
-        None => Ok(settings),
-    }
+pub(super) fn database(config: &Config, url: &str, folder: &Path) -> Result<Database, CliError> {
+    // It is relative to the configuration already, or to where the program runs; never to the folder of the URL.
+    let password_file = config.store_password_file.as_deref().map(std::path::absolute).transpose();
+    let password_file = password_file.map_err(|error| CliError::failed("store_password_file", error))?;
+    Database::parse(url, folder, password_file.as_deref())
+        .map_err(|error| CliError::usage(format!("store: {error}")))
 }

@@ -145,7 +145,7 @@ impl ServeArgs {
         let keks = Keks::read(&config, insist);
         store_exists(&config.store, ": run `waxseal init` first")?;
         match &config.store {
-            StoreLocation::Postgres(url) => drop(opened::settings(&config, url)?),
+            StoreLocation::Postgres { url, folder } => drop(opened::database(&config, url, folder)?),
             StoreLocation::File(_) if config.cluster.role == NodeRole::All => {}
             StoreLocation::File(_) => {
                 return Err(CliError::usage(
@@ -188,7 +188,7 @@ pub(super) fn store_exists(store: &StoreLocation, remedy: &str) -> Result<(), Cl
         StoreLocation::File(path) if !path.exists() => {
             Err(CliError::usage(format!("there is no store {store}{remedy}")))
         }
-        StoreLocation::File(_) | StoreLocation::Postgres(_) => Ok(()),
+        StoreLocation::File(_) | StoreLocation::Postgres { .. } => Ok(()),
     }
 }
 

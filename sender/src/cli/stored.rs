@@ -56,7 +56,7 @@ impl Stored {
 pub(super) fn file(store: StoreLocation) -> Result<PathBuf, CliError> {
     match store {
         StoreLocation::File(path) => Ok(path),
-        StoreLocation::Postgres(_) => Err(CliError::usage(
+        StoreLocation::Postgres { .. } => Err(CliError::usage(
             "the store is a PostgreSQL database: back it up and restore it with the database's own tools (pg_basebackup, pg_dump)",
         )),
     }

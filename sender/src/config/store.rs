@@ -5,21 +5,29 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
 
-use crate::store::postgres::PostgresSettings;
+use crate::database::Database;
 
 /// Where the store is.
 #[derive(Clone)]
 pub enum StoreLocation {
     /// The embedded store's file.
     File(PathBuf),
-    /// The URL of a PostgreSQL database; it may have a password in it.
-    Postgres(String),
+    /// A PostgreSQL database.
+    Postgres {
+        /// Its URL; it may have a password in it.
+        url: String,
+        /// What relative names of files in the URL are relative to.
+        folder: PathBuf,
+    },
 }
 
 impl StoreLocation {
     /// Reads what an operator writes: the URL of a database, or else a path.
     pub fn parse(text: &str) -> Self {
-        if PostgresSettings::is_url(text) { Self::Postgres(text.to_owned()) } else { Self::File(text.into()) }
+        match Database::is_url(text) {
+            true => Self::Postgres { url: text.to_owned(), folder: PathBuf::new() },
+            false => Self::File(text.into()),
+        }
     }
 
     /// The same, where a relative path lies in this folder.
@@ -27,7 +35,7 @@ impl StoreLocation {
     pub(super) fn within(self, folder: &Path) -> Self {
         match self {
             Self::File(path) => Self::File(folder.join(path)),
-            Self::Postgres(url) => Self::Postgres(url),
+            Self::Postgres { url, .. } => Self::Postgres { url, folder: folder.to_owned() },
         }
     }
 }
@@ -37,10 +45,7 @@ impl fmt::Display for StoreLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(f),
-            Self::Postgres(url) => match PostgresSettings::parse(url) {
-                Ok(settings) => settings.fmt(f),
-                Err(_) => f.write_str("postgres://"),
-            },
+            Self::Postgres { url, .. } => Database::place(url).fmt(f),
         }
     }
 }
@@ -65,7 +70,9 @@ mod tests {
     fn the_url_of_a_database_is_no_file_and_shows_no_password() {
         let url = "postgres://waxseal:hunter2@one,two/waxseal?sslmode=disable";
         let location = StoreLocation::parse(url).within(Path::new("/etc"));
-        assert!(matches!(&location, StoreLocation::Postgres(kept) if kept == url));
+        assert!(
+            matches!(&location, StoreLocation::Postgres { url: kept, folder } if kept == url && folder == Path::new("/etc"))
+        );
         let shown = format!("{location} {location:?}");
         assert!(!shown.contains("hunter2") && shown.contains("one"), "{shown}");
         let file = StoreLocation::parse("store.db").within(Path::new("/etc"));

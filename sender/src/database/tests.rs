@@ -39,6 +39,10 @@ fn every_parameter_that_is_wrong_is_named_and_no_value_of_it_is_shown() {
         ("postgres://localhost/d?sslmode=disable&sslmode=verify-full", "sslmode: expected once"),
         ("postgres://%2Frun/d?sslmode=verify-full", "sslmode: verify-full needs the host by its name"),
         ("postgres://localhost/d?sslrootcert=no-such.pem", "sslrootcert: cannot read no-such.pem"),
+        (
+            "postgres://h/d?sslmode=disable&sslrootcert=a.pem",
+            "sslrootcert: expected none, as sslmode is disable",
+        ),
         ("postgres://localhost/d?sslcert=a.pem", "sslkey: required beside sslcert"),
         ("postgres://localhost/d?sslkey=a.pem", "sslcert: required beside sslkey"),
         ("postgres://localhost/d?connect_timeout=s3cret", "invalid value for option `connect_timeout`"),
@@ -58,7 +62,7 @@ fn waiting_is_bounded_and_what_is_given_wins() {
     let config = parse("postgres://localhost/d").unwrap().config;
     assert_eq!(config.get_connect_timeout(), Some(&CONNECT_TIMEOUT));
     assert_eq!(config.get_tcp_user_timeout(), Some(&UNACKNOWLEDGED));
-    assert_eq!(config.get_keepalives_idle(), KEEPALIVE);
+    assert_eq!(config.get_keepalives_idle(), IDLE);
     assert_eq!(config.get_application_name(), Some("waxseal"));
     let text = "postgres://localhost/d?connect_timeout=1&keepalives_idle=7&application_name=a%20b+c";
     let config = parse(text).unwrap().config;
@@ -81,7 +85,10 @@ fn passwords_and_certificates_come_from_files_and_are_shown_nowhere() {
     let whole = "postgres://db.example/d?sslrootcert=cert.pem&sslcert=cert.pem&sslkey=key.pem";
     let database = parse(whole, Some("password")).unwrap();
     assert_eq!(database.config.get_password(), Some(b"s3cret".as_slice()));
-    let shown = format!("{database:?} {:?}", database.config);
+    assert_eq!(database.to_string(), "postgres://db.example/d");
+    assert_eq!(Database::place(whole), database.to_string());
+    assert_eq!(Database::place("postgres://u:s3cret@/?x"), "postgres://");
+    let shown = format!("{database:?} {database} {:?}", database.config);
     assert!(shown.contains("db.example") && !shown.contains("s3cret"), "{shown}");
 
     for (text, file, expected) in [

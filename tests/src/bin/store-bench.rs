@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use waxseal_keys::Timestamp;
+use waxseal_sender::database::Database;
 use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use waxseal_sender::model::delivery::{Attempt, DeliveryState, LiveDelivery};
-use waxseal_sender::store::postgres::{PostgresSettings, PostgresStore};
+use waxseal_sender::store::postgres::PostgresStore;
 use waxseal_sender::store::sqlite::SqliteStore;
 use waxseal_sender::store::{
     Accepted, Idempotency, NewDelivery, NewEvent, Outbox, Outcome, Settled, Settlement,
@@ -109,7 +110,7 @@ fn embedded(events: usize, endpoints: usize, tasks: usize, keyed: bool) -> Measu
 
 fn shared(server: &Postgres, events: usize, endpoints: usize, tasks: usize, keyed: bool) -> Measured {
     let url = server.dsn(&server.create_database("bench"));
-    let settings = PostgresSettings::parse(&url).expect("a URL");
+    let settings = Database::parse(&url, Path::new(""), None).expect("a URL");
     let runtime = runtime();
     let store = Arc::new(runtime.block_on(PostgresStore::open(&settings)).expect("a store"));
     let shares = shares(events, endpoints, tasks, keyed);

@@ -1,13 +1,15 @@
 //! Accepts, settles and removes old contents without end, and says what was acknowledged: the victim of the crash test.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use waxseal_keys::{Clock, SystemClock};
+use waxseal_sender::database::Database;
 use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use waxseal_sender::model::delivery::{Attempt, DeliveryState, LiveDelivery};
-use waxseal_sender::store::postgres::{PostgresSettings, PostgresStore};
+use waxseal_sender::store::postgres::PostgresStore;
 use waxseal_sender::store::sqlite::SqliteStore;
 use waxseal_sender::store::{Kept, NewDelivery, NewEvent, Outcome, Settlement, Slice, Store, StoreError};
 
@@ -30,8 +32,8 @@ async fn main() -> ExitCode {
 }
 
 async fn open(place: &str) -> Result<Arc<dyn Store>, StoreError> {
-    if PostgresSettings::is_url(place) {
-        let settings = PostgresSettings::parse(place).expect("the URL of a database");
+    if Database::is_url(place) {
+        let settings = Database::parse(place, Path::new(""), None).expect("the URL of a database");
         return Ok(Arc::new(PostgresStore::open(&settings).await?));
     }
     Ok(Arc::new(SqliteStore::open(place)?))

@@ -1,11 +1,12 @@
 //! The stores that the suite is run for.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use tempfile::TempDir;
+use waxseal_sender::database::Database;
 use waxseal_sender::store::Store;
-use waxseal_sender::store::postgres::{PostgresSettings, PostgresStore};
+use waxseal_sender::store::postgres::PostgresStore;
 use waxseal_sender::store::sqlite::SqliteStore;
 use waxseal_tests::postgres::Postgres as Server;
 use waxseal_tests::store_model::StoreModel;
@@ -38,20 +39,20 @@ pub async fn shared_postgres() -> SharedPostgres {
 }
 
 /// How this database is reached.
-pub fn settings(url: &str) -> PostgresSettings {
-    PostgresSettings::parse(url).unwrap()
+pub fn settings(url: &str) -> Database {
+    Database::parse(url, Path::new(""), None).unwrap()
 }
 
 pub struct InMemory(StoreModel);
 
 pub struct SharedPostgres {
     pub stores: [PostgresStore; 2],
-    pub settings: PostgresSettings,
+    pub settings: Database,
 }
 
 pub struct Postgres {
     pub store: PostgresStore,
-    pub settings: PostgresSettings,
+    pub settings: Database,
 }
 
 pub struct Sqlite {

@@ -17,17 +17,18 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Row, Statement};
+use tokio_postgres::{AsyncMessage, Client, Connection, Row, Statement};
 
 use super::failure::Failure;
-use super::settings::PostgresSettings;
+use crate::database::Database;
 
 /// Makes connections to whichever host takes writes now.
 #[derive(Debug)]
 pub(super) struct Connector {
-    settings: PostgresSettings,
+    database: Database,
     /// Counts the connections that were lost: whatever is older than that is not to be trusted.
     epoch: AtomicU64,
 }
@@ -61,8 +62,9 @@ struct Inner {
 pub(super) type Hear = Box<dyn Fn(&str) + Send>;
 
 impl Connector {
-    pub(super) fn new(settings: PostgresSettings) -> Self {
-        Self { settings, epoch: AtomicU64::new(0) }
+    pub(super) fn new(mut database: Database) -> Self {
+        database.config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        Self { database, epoch: AtomicU64::new(0) }
     }
 
     /// A new connection, which looks up the hosts anew.
@@ -75,17 +77,8 @@ impl Connector {
         let session = async {
             let epoch = self.epoch.load(Ordering::Relaxed);
             let warnings = Arc::new(AtomicU64::new(0));
-            let config = &self.settings.config;
-            let (client, driver) = match &self.settings.tls {
-                Some(tls) => {
-                    let (client, connection) = config.connect(tls.clone()).await?;
-                    (client, tokio::spawn(drive(connection, Arc::clone(&warnings), hear)))
-                }
-                None => {
-                    let (client, connection) = config.connect(NoTls).await?;
-                    (client, tokio::spawn(drive(connection, Arc::clone(&warnings), hear)))
-                }
-            };
+            let (client, connection) = self.database.config.connect(self.database.tls.clone()).await?;
+            let driver = tokio::spawn(drive(connection, Arc::clone(&warnings), hear));
             let statements = Mutex::new(HashMap::new());
             let session = Session(Arc::new(Inner { client, statements, warnings, driver, epoch }));
             session.batch(COMMON).await?;

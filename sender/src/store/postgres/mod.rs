@@ -5,7 +5,7 @@
 //! [traits](crate::store) promise; what it cannot do now it answers with
 //! [`StoreError::Unavailable`](crate::store::StoreError::Unavailable), and goes on by itself when some host takes writes.
 //!
-//! - `settings` and `tls` say how the database is reached, `connect` makes connections, `pool` keeps some;
+//! - `connect` makes connections to the [database](crate::database), `pool` keeps some;
 //! - `schema` makes the tables and brings them up to date, `partition` the days of those that only grow;
 //! - `writer` and `batch` are the group commits of what comes and of what is settled, `routes` what they remember;
 //! - `accept`, `settle`, `due`, `listing`, `search`, `failures` are the verbs of the outbox, with their SQL; `catalog` and
@@ -33,9 +33,7 @@ mod redate;
 mod routes;
 mod schema;
 mod search;
-mod settings;
 mod settle;
-mod tls;
 mod upkeep;
 mod values;
 mod writer;
@@ -44,7 +42,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use self::settings::{PostgresSettings, SettingsError};
+use crate::database::Database;
 use crate::store::StoreError;
 use cluster::PostgresCluster;
 use connect::{Connector, Purpose};
@@ -71,8 +69,8 @@ impl PostgresStore {
     /// # Errors
     /// [`StoreError::NewerSchema`] if a newer program has changed the tables in a way that this one cannot work with,
     /// [`StoreError::Unavailable`] if no host takes writes now.
-    pub async fn open(settings: &PostgresSettings) -> Result<Self, StoreError> {
-        let connector = Arc::new(Connector::new(settings.clone()));
+    pub async fn open(database: &Database) -> Result<Self, StoreError> {
+        let connector = Arc::new(Connector::new(database.clone()));
         schema::migrate(&connector).await?;
         let (commits, routes) = (Arc::new(AtomicU64::new(0)), Arc::new(Routes::default()));
         let pool = |purpose, size| Pool::new(&connector, purpose, size, &commits);
@@ -95,8 +93,8 @@ impl PostgresStore {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub async fn migrate(settings: &PostgresSettings) -> Result<(), StoreError> {
-        Ok(schema::migrate(&Connector::new(settings.clone())).await?)
+    pub async fn migrate(database: &Database) -> Result<(), StoreError> {
+        Ok(schema::migrate(&Connector::new(database.clone())).await?)
     }
 
     /// Finishes what waits and closes the connections. Whatever is asked of the store afterwards is answered with
