@@ -1,6 +1,7 @@
 //! Hears what other nodes say, and looks for what they have accepted whether they say it or not.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::broadcast;
 use tokio::time::{MissedTickBehavior, interval};
@@ -48,7 +49,8 @@ pub(in crate::engine) async fn look(shared: Arc<Shared>, cluster: Arc<dyn Cluste
         let owned = shared.with(|schedule, _| schedule.owned());
         let shards = if all { owned } else { asked.and(owned) };
         let began = shared.parts.clock.now();
-        match notice(&shared, &*cluster, shards).await {
+        let back = if all { ownership.policy.slack } else { ownership.policy.slack.min(HINTED) };
+        match notice(&shared, &*cluster, shards, back).await {
             Ok(()) if all => ownership.with_seen(|seen| seen.looked(began, ownership.policy.slack)),
             Ok(()) => {}
             Err(error) => tracing::warn!(code = error.code(), "arrivals cannot be looked for"),
@@ -57,9 +59,14 @@ pub(in crate::engine) async fn look(shared: Arc<Shared>, cluster: Arc<dyn Cluste
 }
 
 /// Tells the schedule of what it may not know.
-async fn notice(shared: &Arc<Shared>, cluster: &dyn Cluster, shards: Shards) -> Result<(), StoreError> {
+async fn notice(
+    shared: &Arc<Shared>,
+    cluster: &dyn Cluster,
+    shards: Shards,
+    back: Duration,
+) -> Result<(), StoreError> {
     let (ownership, now) = (&shared.ownership, shared.parts.clock.now());
-    let start = ownership.with_seen(|seen| seen.start(now, ownership.policy.slack));
+    let start = ownership.with_seen(|seen| seen.start(now, back));
     let mut after: Vec<_> = shards.iter().map(|shard| (shard, start)).collect();
     while !after.is_empty() {
         let found = cluster.arrivals(after.clone(), PAGE).await?;
@@ -94,6 +101,11 @@ impl super::Ownership {
         std::mem::take(&mut *self.arrived.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
+
+/// How far before the last look at everything one begins that a hint has asked for. There are many of these, and each walks
+/// over all that was settled since then and cannot be removed yet; what is older than its hint the next look at everything
+/// finds.
+const HINTED: Duration = Duration::from_secs(1);
 
 /// Of each shard at a time.
 const PAGE: u32 = 512;

@@ -193,9 +193,11 @@ impl Purpose {
     fn settings(self) -> &'static str {
         match self {
             // A commit is on disk, and on the standby if there is one that is to be waited for, before it is
-            // acknowledged, whatever the database says otherwise. What is left open by a client that hangs is undone.
+            // acknowledged, whatever the database says otherwise. What is left open by a client that hangs is undone
+            // while others can still wait for it: all renew their leases one after the other, and trust them for
+            // `TRUSTED_FOR` only.
             Self::Write => {
-                "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = '30s';
+                "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = '5s';
                  SELECT set_config('synchronous_commit', 'on', false)
                      WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')"
             }
