@@ -127,10 +127,10 @@ const WORK: &str =
     "SELECT w.endpoint, r.consumer, w.due_at FROM unnest($1::smallint[]) AS s (shard)
      CROSS JOIN LATERAL (
          WITH RECURSIVE work (endpoint, due_at) AS (
-             (SELECT endpoint, due_at FROM delivery_live WHERE shard = s.shard ORDER BY endpoint, due_at LIMIT 1)
+             (SELECT endpoint, due_at FROM delivery_live WHERE shard::bigint = s.shard ORDER BY endpoint, due_at LIMIT 1)
              UNION ALL
              SELECT n.endpoint, n.due_at FROM work CROSS JOIN LATERAL (
-                 SELECT endpoint, due_at FROM delivery_live WHERE shard = s.shard AND endpoint > work.endpoint
+                 SELECT endpoint, due_at FROM delivery_live WHERE shard::bigint = s.shard AND endpoint > work.endpoint
                      ORDER BY endpoint, due_at LIMIT 1) AS n)
          SELECT endpoint, due_at FROM work) AS w
      JOIN routes r ON r.endpoint = w.endpoint";
@@ -139,10 +139,10 @@ const OLDEST: &str =
     "SELECT min(w.due_at) FROM unnest($1::smallint[]) AS s (shard)
      CROSS JOIN LATERAL (
          WITH RECURSIVE work (endpoint, due_at) AS (
-             (SELECT endpoint, due_at FROM delivery_live WHERE shard = s.shard ORDER BY endpoint, due_at LIMIT 1)
+             (SELECT endpoint, due_at FROM delivery_live WHERE shard::bigint = s.shard ORDER BY endpoint, due_at LIMIT 1)
              UNION ALL
              SELECT n.endpoint, n.due_at FROM work CROSS JOIN LATERAL (
-                 SELECT endpoint, due_at FROM delivery_live WHERE shard = s.shard AND endpoint > work.endpoint
+                 SELECT endpoint, due_at FROM delivery_live WHERE shard::bigint = s.shard AND endpoint > work.endpoint
                      ORDER BY endpoint, due_at LIMIT 1) AS n)
          SELECT due_at FROM work) AS w";
 
@@ -153,7 +153,8 @@ const ESTIMATE: &str =
 
 const DUE: &str =
     "SELECT l.id, l.event, l.endpoint, r.consumer, l.due_at, l.attempts_made, l.expires_at
-         FROM (SELECT * FROM delivery_live WHERE shard = $1 AND endpoint = $2 AND (due_at, id) > ($3, $4) AND due_at <= $5
+         FROM (SELECT * FROM delivery_live
+                   WHERE shard::bigint = $1::smallint AND endpoint = $2 AND (due_at, id) > ($3, $4) AND due_at <= $5
                    ORDER BY due_at, id LIMIT $6) AS l
          JOIN routes r ON r.endpoint = l.endpoint ORDER BY l.due_at, l.id";
 

@@ -160,7 +160,7 @@ pub(super) const SETTLE: &str =
      SELECT id FROM gone UNION ALL SELECT id FROM again";
 
 const CANCEL: &str = "WITH next AS MATERIALIZED (
-         SELECT shard, endpoint, id FROM delivery_live WHERE shard = $1 AND endpoint = $2
+         SELECT shard, endpoint, id FROM delivery_live WHERE shard::bigint = $1::smallint AND endpoint = $2
              ORDER BY due_at, id LIMIT $3 FOR UPDATE),
      gone AS (
          DELETE FROM delivery_live l USING next s
