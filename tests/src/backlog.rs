@@ -12,13 +12,38 @@ use waxseal_sender::engine::Arrival;
 use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId};
 use waxseal_sender::publish::{Arrivals, Publication, Publisher};
 use waxseal_sender::store::Store;
+use waxseal_sender::store::postgres::{PostgresSettings, PostgresStore};
 use waxseal_sender::store::sqlite::SqliteStore;
 
 /// Publishes so many events of this type to each of these consumers into the store in `folder`; each has a string of
 /// `text` bytes.
 pub async fn publish(folder: &Path, event_type: &'static str, text: usize, consumers: &[(&str, usize)]) {
-    let sqlite = Arc::new(SqliteStore::open(folder.join("waxseal.db")).unwrap());
-    let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&sqlite);
+    let store = Arc::new(SqliteStore::open(folder.join("waxseal.db")).unwrap());
+    publish_into(Arc::<SqliteStore>::clone(&store), folder, event_type, text, consumers).await;
+    store.close().await;
+}
+
+/// As [`publish`], into a database, by the key in `folder`.
+pub async fn publish_shared(
+    url: &str,
+    folder: &Path,
+    event_type: &'static str,
+    text: usize,
+    consumers: &[(&str, usize)],
+) {
+    let settings = PostgresSettings::parse(url).unwrap();
+    let store = Arc::new(PostgresStore::open(&settings).await.unwrap());
+    publish_into(Arc::<PostgresStore>::clone(&store), folder, event_type, text, consumers).await;
+    store.close().await;
+}
+
+async fn publish_into(
+    store: Arc<dyn Store>,
+    folder: &Path,
+    event_type: &'static str,
+    text: usize,
+    consumers: &[(&str, usize)],
+) {
     let kek = KeyEncryptionKey::from_file(&folder.join("waxseal.key")).unwrap();
     let data_keys = Arc::new(DataKeys::open(Arc::clone(&store), kek).await.unwrap());
     let directory = Directory::load(Arc::clone(&store), Arc::clone(&data_keys)).await.unwrap();
@@ -40,8 +65,6 @@ pub async fn publish(folder: &Path, event_type: &'static str, text: usize, consu
             publisher.await.unwrap();
         }
     }
-    drop(publisher);
-    sqlite.close().await;
 }
 
 fn publication(event_type: &str, text: usize, consumer: &str) -> Publication {

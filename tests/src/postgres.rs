@@ -5,6 +5,7 @@
 //! that a server writes to disk what it acknowledges unless a test asks for less, and that neither a server nor its
 //! folder outlives the test process, however that ends.
 
+mod cpu;
 mod guard;
 mod install;
 mod signals;

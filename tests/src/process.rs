@@ -120,12 +120,26 @@ impl Process {
 
     /// CPU seconds that it has used so far, user and system, of all its threads.
     pub fn cpu_seconds(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let after_name = stat.rsplit_once(") ").unwrap().1;
-        let field = |index: usize| -> f64 { after_name.split(' ').nth(index).unwrap().parse().unwrap() };
-        // Fields 14 and 15 of proc(5), in ticks of a hundredth of a second.
-        (field(11) + field(12)) / 100.0
+        cpu_seconds(self.child.id()).expect("it is ours, so it is there until it was waited for").own
     }
+}
+
+/// CPU seconds of a process, user and system.
+#[derive(Clone, Copy, Debug)]
+pub struct CpuSeconds {
+    /// Of all its threads.
+    pub own: f64,
+    /// Of its children that have ended, and that it has waited for.
+    pub ended: f64,
+}
+
+/// What a process has used so far, if it is there.
+pub fn cpu_seconds(pid: u32) -> Option<CpuSeconds> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after_name) = stat.rsplit_once(") ")?;
+    let field = |index: usize| -> f64 { after_name.split(' ').nth(index).unwrap().parse().unwrap() };
+    // Fields 14 to 17 of proc(5), in ticks of a hundredth of a second.
+    Some(CpuSeconds { own: (field(11) + field(12)) / 100.0, ended: (field(13) + field(14)) / 100.0 })
 }
 
 impl Drop for Process {

@@ -32,6 +32,11 @@ pub struct Sender {
 impl SenderFolder {
     /// Initialises a sender that may reach loopback addresses; `extra` is appended to its configuration.
     pub fn init(extra: &str, tls: Option<&Pki>) -> Self {
+        Self::init_on(None, extra, tls)
+    }
+
+    /// As [`SenderFolder::init`], on this database instead of a file.
+    pub fn init_on(store: Option<&str>, extra: &str, tls: Option<&Pki>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
         let scheme = if tls.is_some() { "https" } else { "http" };
@@ -39,6 +44,7 @@ impl SenderFolder {
         let output = Command::new(program("waxseal"))
             .args(["init", "--issuer", &origin, "--dir"])
             .arg(folder.path())
+            .args(store.map(|url| ["--store", url]).into_iter().flatten())
             .output()
             .unwrap();
         let stdout = String::from_utf8(output.stdout).unwrap();
@@ -48,8 +54,9 @@ impl SenderFolder {
         // All consumers of a test are one host.
         let hosts =
             if extra.contains("[verification]") { "" } else { "[verification]\nhost_apart = \"1ms\"" };
+        let store = store.map_or(String::new(), |url| format!("store = \"{url}\"\n"));
         let mut config = format!(
-            "issuer = \"{origin}\"\nlisten = \"127.0.0.1:{port}\"\n{extra}\n{hosts}\n[egress]\nallow = [\"127.0.0.0/8\"]\nallow_http = true\n"
+            "issuer = \"{origin}\"\nlisten = \"127.0.0.1:{port}\"\n{store}{extra}\n{hosts}\n[egress]\nallow = [\"127.0.0.0/8\"]\nallow_http = true\n"
         );
         if let Some(pki) = tls {
             let server = pki.server();

@@ -47,6 +47,18 @@ fn a_standby_follows_is_held_up_and_takes_over() {
 }
 
 #[test]
+fn the_cpu_time_of_connections_that_have_ended_counts() {
+    let server = Postgres::start();
+    let before = server.cpu_seconds();
+    server.execute("postgres", "SELECT count(*) FROM generate_series(1, 3000000)");
+    // The postmaster waits for its children when it gets to it.
+    let one_left = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'";
+    assert_eq!(server.wait_for("postgres", one_left, "1"), "1");
+    let used = server.cpu_seconds() - before;
+    assert!(used >= 0.1, "{used}");
+}
+
+#[test]
 #[expect(clippy::disallowed_methods, reason = "processes of another tell nobody when they end")]
 fn no_server_outlives_the_process_of_its_tests() {
     if std::env::var_os(HOLDER).is_some() {

@@ -127,11 +127,11 @@ const WORK: &str =
     "SELECT w.endpoint, r.consumer, w.due_at FROM unnest($1::smallint[]) AS s (shard)
      CROSS JOIN LATERAL (
          WITH RECURSIVE work (endpoint, due_at) AS (
-             (SELECT endpoint, due_at FROM delivery_live WHERE shard::integer = s.shard::integer ORDER BY endpoint, due_at LIMIT 1)
+             (SELECT endpoint, due_at FROM delivery_live WHERE shard::bigint = s.shard ORDER BY endpoint, due_at LIMIT 1)
              UNION ALL
              SELECT n.endpoint, n.due_at FROM work CROSS JOIN LATERAL (
-                 SELECT endpoint, due_at FROM delivery_live WHERE shard::integer = s.shard::integer
-                     AND endpoint > work.endpoint ORDER BY endpoint, due_at LIMIT 1) AS n)
+                 SELECT endpoint, due_at FROM delivery_live WHERE shard::bigint = s.shard AND endpoint > work.endpoint
+                     ORDER BY endpoint, due_at LIMIT 1) AS n)
          SELECT endpoint, due_at FROM work) AS w
      JOIN routes r ON r.endpoint = w.endpoint";
 
@@ -139,11 +139,11 @@ const OLDEST: &str =
     "SELECT min(w.due_at) FROM unnest($1::smallint[]) AS s (shard)
      CROSS JOIN LATERAL (
          WITH RECURSIVE work (endpoint, due_at) AS (
-             (SELECT endpoint, due_at FROM delivery_live WHERE shard::integer = s.shard::integer ORDER BY endpoint, due_at LIMIT 1)
+             (SELECT endpoint, due_at FROM delivery_live WHERE shard::bigint = s.shard ORDER BY endpoint, due_at LIMIT 1)
              UNION ALL
              SELECT n.endpoint, n.due_at FROM work CROSS JOIN LATERAL (
-                 SELECT endpoint, due_at FROM delivery_live WHERE shard::integer = s.shard::integer
-                     AND endpoint > work.endpoint ORDER BY endpoint, due_at LIMIT 1) AS n)
+                 SELECT endpoint, due_at FROM delivery_live WHERE shard::bigint = s.shard AND endpoint > work.endpoint
+                     ORDER BY endpoint, due_at LIMIT 1) AS n)
          SELECT due_at FROM work) AS w";
 
 const COUNT: &str = "SELECT count(*) FROM (SELECT FROM delivery_live LIMIT $1) AS counted";
@@ -153,8 +153,9 @@ const ESTIMATE: &str =
 
 const DUE: &str =
     "SELECT l.id, l.event, l.endpoint, r.consumer, l.due_at, l.attempts_made, l.expires_at
-         FROM (SELECT * FROM delivery_live WHERE shard::integer = $1::smallint::integer AND endpoint = $2 AND (due_at, id) > ($3, $4)
-                   AND due_at <= $5 ORDER BY due_at, id LIMIT $6) AS l
+         FROM (SELECT * FROM delivery_live
+                   WHERE shard::bigint = $1::smallint AND endpoint = $2 AND (due_at, id) > ($3, $4) AND due_at <= $5
+                   ORDER BY due_at, id LIMIT $6) AS l
          JOIN routes r ON r.endpoint = l.endpoint ORDER BY l.due_at, l.id";
 
 const IN_ORDER: &str =

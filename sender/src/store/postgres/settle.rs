@@ -162,7 +162,7 @@ pub(super) const SETTLE: &str =
      SELECT id FROM gone UNION ALL SELECT id FROM again";
 
 const CANCEL: &str = "WITH next AS MATERIALIZED (
-         SELECT shard, endpoint, id FROM delivery_live WHERE shard::integer = $1::smallint::integer AND endpoint = $2
+         SELECT shard, endpoint, id FROM delivery_live WHERE shard::bigint = $1::smallint AND endpoint = $2
              ORDER BY due_at, id LIMIT $3 FOR UPDATE),
      gone AS (
          DELETE FROM delivery_live l USING next s

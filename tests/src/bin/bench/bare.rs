@@ -1,11 +1,13 @@
 //! The limit: a program that does only what nobody can do without, with the libraries that the sender uses.
 //!
-//! It takes an event over HTTP without looking at it, keeps it in SQLite with a row for each delivery (batched, flushed
+//! It takes an event over HTTP without looking at it, keeps it in SQLite or in PostgreSQL with a row for each delivery (batched, flushed
 //! to disk before it answers), signs it, encrypts it if it is to be sealed, posts it and settles it, batched again. No
 //! schedule, no key ring, no claims, no encryption at rest, no limits, no guard, no retry, no log. It is no sender: it
 //! is what a sender cannot be faster than.
 
 mod parts;
+mod postgres;
+mod sqlite;
 mod store;
 
 use std::process::Command;
@@ -28,6 +30,7 @@ use waxseal_tests::raw::{Agreement, Raw, Signature};
 use self::store::Store;
 use crate::case::Protection;
 use crate::load::Target;
+use crate::store::Place;
 
 pub(crate) use self::parts::{Parts, parts};
 
@@ -43,6 +46,9 @@ pub(crate) struct Options {
     /// Deliveries of each event
     #[arg(long)]
     fan_out: usize,
+    /// The database that it keeps events in, instead of a file
+    #[arg(long)]
+    database: Option<String>,
 }
 
 /// A running one.
@@ -54,10 +60,12 @@ pub(crate) struct Bare {
 
 impl Bare {
     /// Starts one that posts to `url`.
-    pub(crate) fn start(url: &str, protection: Protection, fan_out: usize) -> Self {
+    pub(crate) fn start(url: &str, protection: Protection, fan_out: usize, place: &Place<'_>) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["bare", "--url", url, "--protection", protection.name(), "--fan-out"]);
-        let process = Process::start("bare", command.arg(fan_out.to_string()));
+        command.arg(fan_out.to_string());
+        command.args(place.url().into_iter().flat_map(|url| ["--database".to_owned(), url]));
+        let process = Process::start("bare", &mut command);
         let origin = format!("http://{}", process.line_after("listening "));
         Self { process, origin }
     }
@@ -90,7 +98,7 @@ pub(crate) async fn run(options: Options) {
         fan_out: options.fan_out,
         client: Client::builder().no_proxy().build().unwrap(),
         raw: Raw::new(Signature::Es256, Some(Agreement::P256), &[b'm'; 1_024]),
-        store: Store::open(folder.path()),
+        store: Store::open(folder.path(), options.database.as_deref()).await,
     };
     let router = Router::new()
         .route("/events", post(accept))

@@ -13,6 +13,7 @@ use crate::bare::Bare;
 use crate::load::Target;
 use crate::report::{Measured, Progress, median};
 use crate::sink::Sink;
+use crate::store::{Kind, Place, Servers};
 
 /// What protects an event's content.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ValueEnum)]
@@ -35,6 +36,7 @@ impl Protection {
 /// What is measured.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Case {
+    pub(crate) store: Kind,
     pub(crate) protection: Protection,
     pub(crate) consumers: usize,
     pub(crate) payload: usize,
@@ -43,28 +45,50 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    const BASE: Self =
-        Self { protection: Protection::Signed, consumers: 1, payload: 1_024, fan_out: 1, backlog: 0 };
+    const BASE: Self = Self {
+        store: Kind::Sqlite,
+        protection: Protection::Signed,
+        consumers: 1,
+        payload: 1_024,
+        fan_out: 1,
+        backlog: 0,
+    };
 
-    /// All that the plan asks for.
+    /// All that the plan asks for, store by store.
     pub(crate) fn all(plan: &Plan) -> Vec<Self> {
         let lists = [&plan.consumers, &plan.payload, &plan.fan_out, &plan.backlog];
-        if plan.protection.is_empty() && lists.iter().all(|list| list.is_empty()) {
-            return vec![
-                Self::BASE,
-                Self { protection: Protection::Sealed, ..Self::BASE },
-                Self { consumers: 1_000, ..Self::BASE },
-                Self { payload: 16_384, ..Self::BASE },
-                Self { fan_out: 10, ..Self::BASE },
-                Self { backlog: 200_000, ..Self::BASE },
-            ];
-        }
+        let one = if plan.full {
+            Self::full()
+        } else if plan.protection.is_empty() && lists.iter().all(|list| list.is_empty()) {
+            Self::choice()
+        } else {
+            Self::combined(plan)
+        };
+        plan.store.iter().flat_map(|store| one.iter().map(|case| Self { store: *store, ..*case })).collect()
+    }
+
+    fn choice() -> Vec<Self> {
+        let sealed = Self { protection: Protection::Sealed, ..Self::BASE };
+        vec![Self::BASE, sealed, Self { fan_out: 10, ..Self::BASE }]
+    }
+
+    fn full() -> Vec<Self> {
+        let mut all = Self::choice();
+        all.extend([
+            Self { consumers: 1_000, ..Self::BASE },
+            Self { payload: 16_384, ..Self::BASE },
+            Self { backlog: 1_000_000, ..Self::BASE },
+        ]);
+        all
+    }
+
+    /// Every combination of the lists.
+    fn combined(plan: &Plan) -> Vec<Self> {
         let or = |list: &Vec<usize>, base| if list.is_empty() { vec![base] } else { list.clone() };
-        let mut cases = vec![Self::BASE];
         let protections =
             if plan.protection.is_empty() { vec![Protection::Signed] } else { plan.protection.clone() };
-        cases =
-            cases.iter().flat_map(|c| protections.iter().map(|p| Self { protection: *p, ..*c })).collect();
+        let mut cases: Vec<_> =
+            protections.iter().map(|protection| Self { protection: *protection, ..Self::BASE }).collect();
         let each = |cases: Vec<Self>, values: Vec<usize>, set: fn(&mut Self, usize)| -> Vec<Self> {
             let with = |mut case: Self, value: usize| {
                 set(&mut case, value);
@@ -78,14 +102,19 @@ impl Case {
         each(cases, or(&plan.backlog, 0), |case, value| case.backlog = value)
     }
 
+    /// What it is compared with: the same in its plainest form.
+    pub(crate) fn plain(&self) -> Self {
+        Self { store: self.store, protection: self.protection, ..Self::BASE }
+    }
+
     /// As a line of the table names it.
     pub(crate) fn name(&self) -> String {
-        let mut name = format!("{}, {}", self.protection.name(), size(self.payload));
+        let mut name = format!("{}, {}, {}", self.store.name(), self.protection.name(), size(self.payload));
         if self.consumers > 1 {
             name.push_str(&format!(", {} consumers", self.consumers));
         }
         if self.fan_out > 1 {
-            name.push_str(&format!(", to {} endpoints each", self.fan_out));
+            name.push_str(&format!(", to {} endpoints", self.fan_out));
         }
         if self.backlog > 0 {
             name.push_str(&format!(", backlog of {}", self.backlog));
@@ -94,36 +123,52 @@ impl Case {
     }
 
     /// Measures it.
-    pub(crate) async fn measure(self, deliveries: usize, rounds: usize, progress: &mut Progress) -> Measured {
+    pub(crate) async fn measure(
+        self,
+        servers: &Servers,
+        deliveries: usize,
+        rounds: usize,
+        progress: &mut Progress,
+    ) -> Measured {
+        progress.step(&format!("{}: getting ready", self.name()));
         let sink = Sink::start();
-        let (_folder, sender, target) = self.sender(&sink).await;
-        let bare = Bare::start(&sink.url(), self.protection, self.fan_out);
+        let [place, limit_place] = servers.places(self.store);
+        let (_folder, sender, target) = self.sender(&sink, &place).await;
+        let bare = Bare::start(&sink.url(), self.protection, self.fan_out, &limit_place);
         let limit = bare.target(self.bodies());
         let events = deliveries / self.fan_out;
         for target in [&limit, &target] {
             target.saturate(events / 4, self.fan_out, &sink).await;
         }
-        let (mut ours, mut bares, mut rates, mut sinks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let ours = || [sender.process.cpu_seconds(), place.cpu_seconds(), sink.process.cpu_seconds()];
+        let limits = || [bare.process.cpu_seconds(), limit_place.cpu_seconds()];
+        let each = |seconds: f64| seconds * 1e6 / deliveries as f64;
+        let (mut all, mut rates) = (Rounds::default(), Vec::new());
         for _ in 0..rounds {
             progress.step(&self.name());
-            let before = bare.process.cpu_seconds();
+            let before = limits();
             limit.saturate(events, self.fan_out, &sink).await;
-            bares.push((bare.process.cpu_seconds() - before) * 1e6 / deliveries as f64);
-            let (before, sink_before) = (sender.process.cpu_seconds(), sink.process.cpu_seconds());
+            let [limit_program, limit_database] = since(before, limits()).map(each);
+            let before = ours();
             let seconds = target.saturate(events, self.fan_out, &sink).await;
             self.until_settled(&sender).await;
-            ours.push((sender.process.cpu_seconds() - before) * 1e6 / deliveries as f64);
-            sinks.push((sink.process.cpu_seconds() - sink_before) * 1e6 / deliveries as f64);
+            let [sender, database, receiver] = since(before, ours()).map(each);
+            all.push([sender, database, receiver, limit_program, limit_database]);
             rates.push(deliveries as f64 / seconds);
         }
-        let ratios: Vec<_> = ours.iter().zip(&bares).map(|(ours, bare)| ours / bare).collect();
+        let apart = |value: f64| place.is_apart().then_some(value);
         Measured {
             case: self,
             per_second: median(&rates),
-            sender: median(&ours),
-            limit: median(&bares),
-            ratio: median(&ratios),
-            receiver: median(&sinks),
+            sender: all.median(|[sender, ..]| *sender),
+            database: apart(all.median(|[_, database, ..]| *database)),
+            together: all.median(|[sender, database, ..]| sender + database),
+            limit: all.median(|[.., program, _]| *program),
+            limit_database: apart(all.median(|[.., database]| *database)),
+            limit_together: all.median(|[.., program, database]| program + database),
+            ratio: all
+                .median(|[sender, database, _, program, limit]| (sender + database) / (program + limit)),
+            receiver: all.median(|[_, _, receiver, ..]| *receiver),
             memory: sender.process.peak_memory(),
         }
     }
@@ -141,8 +186,9 @@ impl Case {
         (0..self.consumers).map(|n| Bytes::from(body(n).to_string())).collect()
     }
 
-    async fn sender(&self, sink: &Sink) -> (SenderFolder, Sender, Target) {
-        let folder = SenderFolder::init(CONFIG, None);
+    async fn sender(&self, sink: &Sink, place: &Place<'_>) -> (SenderFolder, Sender, Target) {
+        let database = place.url();
+        let folder = SenderFolder::init_on(database.as_deref(), CONFIG, None);
         let mut sender = folder.start().await;
         let key = generate_decryption_key(EncryptionKeyType::P256).unwrap();
         sender.api.post("/v1/event-types", json!({ "name": TYPE })).await;
@@ -164,12 +210,34 @@ impl Case {
             let id = sender.api.post("/v1/endpoints", endpoint).await["id"].as_str().unwrap().to_owned();
             sender.api.post(&format!("/v1/endpoints/{id}/pause"), Value::Null).await;
             assert!(sender.process.stop().success());
-            backlog::publish(folder.path(), TYPE, 500, &[("paused", self.backlog)]).await;
+            let backlog = [("paused", self.backlog)];
+            match &database {
+                None => backlog::publish(folder.path(), TYPE, 500, &backlog).await,
+                Some(url) => backlog::publish_shared(url, folder.path(), TYPE, 500, &backlog).await,
+            }
             sender = folder.start().await;
         }
         let target = Target::new(format!("{}/v1/events", folder.origin), &folder.token, self.bodies());
         (folder, sender, target)
     }
+}
+
+/// What the rounds cost, in microseconds for a delivery: the sender, its database, the receiver, the limit, its database.
+#[derive(Default)]
+struct Rounds(Vec<[f64; 5]>);
+
+impl Rounds {
+    fn push(&mut self, round: [f64; 5]) {
+        self.0.push(round);
+    }
+
+    fn median(&self, figure: impl Fn(&[f64; 5]) -> f64) -> f64 {
+        median(&self.0.iter().map(figure).collect::<Vec<_>>())
+    }
+}
+
+fn since<const N: usize>(before: [f64; N], after: [f64; N]) -> [f64; N] {
+    std::array::from_fn(|place| after[place] - before[place])
 }
 
 fn endpoint(consumer: &str, url: &str, protection: Protection) -> Value {

@@ -1,5 +1,6 @@
-//! Open loop: 200 events a second, whatever comes of them, from publish to arrival, beside what no durable webhook can
-//! do without: a POST in, a flush to disk, a POST out.
+//! Open loop: 200 events a second, whatever comes of them, from publish to arrival, by way of either store, beside what no
+//! durable webhook can do without: a POST in, one flush to disk (an append and `fdatasync`), a POST out. The file is on
+//! the disk that the store is on: both are in the folder for temporary files.
 
 use std::fs::File;
 use std::io::Write;
@@ -16,6 +17,7 @@ use crate::case::{CONFIG, TYPE};
 use crate::load::Target;
 use crate::report::Progress;
 use crate::sink::{Sink, nanos};
+use crate::store::{Kind, Servers};
 
 /// Milliseconds, ascending.
 #[derive(Serialize)]
@@ -25,6 +27,10 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
+    /// What is promised: a share of the events, and how many times the limit's time they may take.
+    pub(crate) const PROMISED: [(&str, f64, Option<f64>); 3] =
+        [("p50", 0.5, Some(3.0)), ("p90", 0.9, None), ("p99", 0.99, Some(5.0))];
+
     /// The time within which this share of the events arrived, and that of the limit.
     pub(crate) fn within(&self, share: f64) -> (f64, f64) {
         let at = |times: &[f64]| times[((times.len() - 1) as f64 * share) as usize];
@@ -33,10 +39,16 @@ impl Latency {
 }
 
 /// Measures both for so many seconds each, second by second in turns.
-pub(crate) async fn measure(seconds: u32, progress: &mut Progress) -> Latency {
-    progress.step("latency");
+pub(crate) async fn measure(
+    store: Kind,
+    servers: &Servers,
+    seconds: u32,
+    progress: &mut Progress,
+) -> Latency {
+    progress.step(&format!("latency, {}", store.name()));
     let sink = Sink::start();
-    let folder = SenderFolder::init(CONFIG, None);
+    let [place, _] = servers.places(store);
+    let folder = SenderFolder::init_on(place.url().as_deref(), CONFIG, None);
     let sender = folder.start().await;
     sender.api.post("/v1/event-types", json!({ "name": TYPE })).await;
     sender.api.post("/v1/consumers", json!({ "id": "acme" })).await;

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! cargo run --release -p waxseal-tests --bin bench                                        under two minutes
-//! cargo run --release -p waxseal-tests --bin bench -- --consumers 1,1000 --payload 1024,16384 --json figures.json
+//! cargo run --release -p waxseal-tests --bin bench -- --full                              all questions, half an hour
+//! cargo run --release -p waxseal-tests --bin bench -- --store postgres --consumers 1,1000 --json figures.json
 //! ```
 //!
-//! Needs the program `waxseal` built beside it. **Closed loop** for throughput and CPU time per delivery, **open loop**
-//! at a fixed rate for latency. CPU seconds are those of each process, so that the receiver and the generator, which
-//! share the machine, do not count as the sender's.
+//! Needs the program `waxseal` built beside it, and PostgreSQL installed, of which it starts its own servers. **Closed
+//! loop** for throughput and CPU time per delivery, **open loop** at a fixed rate for latency. CPU seconds are those of
+//! each process, so that the receiver and the generator, which share the machine, do not count as the sender's. Those of
+//! the database are of all processes of its server, and count as part of what a delivery costs.
 //!
 //! A CPU second is not the same on two machines, nor on one that others use. So each figure stands beside a **limit**
 //! that is measured in turns with it: a program that does only what nobody can do without (see `bare.rs`): one HTTP
@@ -22,6 +24,7 @@ mod latency;
 mod load;
 mod report;
 mod sink;
+mod store;
 
 use std::path::PathBuf;
 
@@ -29,6 +32,7 @@ use clap::{Args, Parser, Subcommand};
 
 use case::Case;
 use report::{Progress, Report};
+use store::{Kind, Servers};
 
 /// Measures the sender beside the limit of what it does.
 #[derive(Parser)]
@@ -54,6 +58,12 @@ enum Role {
 /// most asked.
 #[derive(Args, Clone)]
 struct Plan {
+    /// sqlite, postgres
+    #[arg(long, value_delimiter = ',', default_value = "sqlite,postgres")]
+    store: Vec<Kind>,
+    /// Many consumers, large payloads, a backlog of a million, too
+    #[arg(long)]
+    full: bool,
     /// signed, sealed
     #[arg(long, value_delimiter = ',')]
     protection: Vec<case::Protection>,
@@ -75,7 +85,7 @@ struct Plan {
     /// Rounds of a case, each beside a round of the limit; the median counts
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Seconds of open loop at 200 events a second; 0: none
+    /// Seconds of open loop at 200 events a second, for each store; 0: none
     #[arg(long, default_value_t = 5)]
     latency: u32,
     /// Writes all figures to this file as well
@@ -97,15 +107,20 @@ async fn main() {
 }
 
 async fn measure(plan: Plan) {
+    let servers = Servers::start(&plan.store);
     let cases = Case::all(&plan);
-    let steps = cases.len() * plan.rounds + usize::from(plan.latency > 0) + 1;
-    let mut progress = Progress::new(steps);
-    let mut report = Report::new(bare::parts(&mut progress).await);
+    let latencies = if plan.latency > 0 { plan.store.len() } else { 0 };
+    let mut progress = Progress::new(cases.len() * (plan.rounds + 1) + latencies + 1);
+    let mut report = Report::new(bare::parts(&plan.store, &servers, &mut progress).await);
     for case in cases {
-        report.cases.push(case.measure(plan.deliveries, plan.rounds, &mut progress).await);
+        report.cases.push(case.measure(&servers, plan.deliveries, plan.rounds, &mut progress).await);
     }
-    if plan.latency > 0 {
-        report.latency = Some(latency::measure(plan.latency, &mut progress).await);
+    for store in plan.store.iter().take(latencies) {
+        let latency = latency::measure(*store, &servers, plan.latency, &mut progress).await;
+        match store {
+            Kind::Sqlite => report.latency = Some(latency),
+            Kind::Postgres => report.latency_postgres = Some(latency),
+        }
     }
     drop(progress);
     print!("{report}");

@@ -143,9 +143,10 @@ CREATE TABLE delivery_live (
     autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0,
     autovacuum_analyze_scale_factor = 0.1, autovacuum_analyze_threshold = 5000
 );
--- The shard as an expression, so that what is looked for by id is not looked for in another order, however the planner
--- guesses: it takes a table that is empty at the moment for one that stays so.
-CREATE INDEX delivery_live_due ON delivery_live ((shard::integer), endpoint, due_at, id);
+-- Both as expressions, so that each is taken for what it is for, whatever the planner thinks of tables that it knows nothing
+-- of yet: a settlement finds its row by the key and never walks over its endpoint's backlog, and one endpoint's deliveries
+-- are never looked for among all of its shard's.
+CREATE INDEX delivery_live_due ON delivery_live ((shard::bigint), endpoint, due_at, id);
 CREATE INDEX delivery_live_arrived ON delivery_live ((shard::integer), id);
 -- What has run out is found without looking at what has not. Most deliveries have no such time and no entry here.
 CREATE INDEX delivery_live_expiry ON delivery_live (shard, expires_at) WHERE expires_at IS NOT NULL;

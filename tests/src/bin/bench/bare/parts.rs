@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use super::{Bare, Shared};
 use crate::case::Protection;
-use crate::report::Progress;
+use crate::report::{Progress, median};
 use crate::sink::Sink;
+use crate::store::{Kind, Servers};
 
 /// CPU microseconds of one of each.
 #[derive(Serialize)]
@@ -24,21 +25,37 @@ pub(crate) struct Parts {
     pub(crate) encryption: f64,
     /// An event into SQLite and out again, batched, flushed to disk.
     pub(crate) store: f64,
+    /// An event into PostgreSQL and out again, likewise.
+    pub(crate) postgres: Option<Apart>,
+}
+
+/// CPU microseconds of something that a server has a part in.
+#[derive(Clone, Copy, Serialize)]
+pub(crate) struct Apart {
+    /// Of the program.
+    pub(crate) program: f64,
+    /// Of the server.
+    pub(crate) database: f64,
 }
 
 impl Parts {
-    /// Their sum, for a delivery of this protection.
-    pub(crate) fn sum(&self, protection: Protection) -> f64 {
+    /// Their sum, for a delivery of this protection by way of this store, if that was measured.
+    pub(crate) fn sum(&self, protection: Protection, store: Kind) -> Option<f64> {
         let encryption = if protection == Protection::Sealed { self.encryption } else { 0.0 };
-        self.request + self.post + self.signature + encryption + self.store
+        let store = match store {
+            Kind::Sqlite => self.store,
+            Kind::Postgres => self.postgres.map(|apart| apart.program + apart.database)?,
+        };
+        Some(self.request + self.post + self.signature + encryption + store)
     }
 }
 
 /// Measures them, in turns.
-pub(crate) async fn parts(progress: &mut Progress) -> Parts {
+pub(crate) async fn parts(stores: &[Kind], servers: &Servers, progress: &mut Progress) -> Parts {
     progress.step("parts of the limit");
     let sink = Sink::start();
-    let bare = Bare::start(&sink.url(), Protection::Sealed, 1);
+    let [place, _] = servers.places(Kind::Sqlite);
+    let bare = Bare::start(&sink.url(), Protection::Sealed, 1, &place);
     let body = Bytes::from(vec![b'x'; 1_024]);
     let nothing = bare.target_at("nothing", vec![body.clone()]);
     nothing.flood(TIMES).await;
@@ -53,8 +70,25 @@ pub(crate) async fn parts(progress: &mut Progress) -> Parts {
             costs.push((bare.process.cpu_seconds() - before) * 1e6 / TIMES as f64);
         }
     }
-    let [request, post, signature, encryption, store] = costs.map(|costs| crate::report::median(&costs));
-    Parts { request, post, signature, encryption, store }
+    let [request, post, signature, encryption, store] = costs.map(|costs| median(&costs));
+    let postgres = if stores.contains(&Kind::Postgres) { Some(apart(servers, body).await) } else { None };
+    Parts { request, post, signature, encryption, store, postgres }
+}
+
+/// The store's part where a server does it.
+async fn apart(servers: &Servers, body: Bytes) -> Apart {
+    let [_, place] = servers.places(Kind::Postgres);
+    let bare = Bare::start("", Protection::Signed, 1, &place);
+    let rows = bare.target_at(&format!("rows/{TIMES}"), Vec::new());
+    rows.post(body.clone()).await;
+    let (mut program, mut database) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let before = (bare.process.cpu_seconds(), place.cpu_seconds());
+        rows.post(body.clone()).await;
+        program.push((bare.process.cpu_seconds() - before.0) * 1e6 / TIMES as f64);
+        database.push((place.cpu_seconds() - before.1) * 1e6 / TIMES as f64);
+    }
+    Apart { program: median(&program), database: median(&database) }
 }
 
 impl Shared {
