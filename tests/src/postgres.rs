@@ -5,8 +5,8 @@
 //! that a server writes to disk what it acknowledges unless a test asks for less, and that neither a server nor its
 //! folder outlives the test process, however that ends.
 
-mod guard;
-mod install;
+pub(crate) mod guard;
+pub(crate) mod install;
 mod signals;
 mod standby;
 #[cfg(test)]
