@@ -6,9 +6,11 @@
 //! Relies on [`KeyRecords::rewrap`] being one transaction. Guarantees that at every
 //! moment, a sudden end included, either the old key opens the store or the new one does, and never part of it; that
 //! nothing is written before all of it was opened with the old key and once more with the new one; that it is on record
-//! with the change who did it; and that doing it again changes nothing.
+//! with the change who did it; that doing it again changes nothing; and that it is not done under nodes that run: each
+//! has the old key in its memory, could read no signing key any more and would stop to sign.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::json;
 use waxseal_keys::{Clock, KeyEncryptionKey, VaultError};
@@ -17,7 +19,7 @@ use crate::audit::{self, Deed};
 use crate::data_keys::{self, DataKeyError};
 use crate::id::AuditId;
 use crate::signing_keys;
-use crate::store::{DataKeyRecord, KeyRecords, RecordChange, RewrappedKeys, RingRecord, StoreError};
+use crate::store::{Catalog, DataKeyRecord, KeyRecords, RecordChange, RewrappedKeys, RingRecord, StoreError};
 
 /// What was done.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -59,6 +61,18 @@ pub enum RewrapError {
     /// The ring does not open although it is the right key: it was changed.
     #[error("the signing keys in the store do not open: they were damaged or tampered with")]
     Ring(#[source] VaultError),
+    /// Nodes that have the old key share the store.
+    #[error(
+        "these nodes share the store and have its old key: {}; stop them first (the lease of one that was killed ends within {} s)",
+        names.join(", "),
+        lease_left.as_secs() + 1
+    )]
+    NodesRun {
+        /// What people call them.
+        names: Vec<String>,
+        /// When the last of their leases ends, if none is renewed.
+        lease_left: Duration,
+    },
     /// The store's keys were changed meanwhile.
     #[error("the keys in the store are being changed by others; try again")]
     Contended,
@@ -73,6 +87,7 @@ impl RewrapError {
             Self::SameKey(_) => "rewrap.same_key",
             Self::DataKey(_) => "rewrap.data_key",
             Self::Ring(_) => "rewrap.ring",
+            Self::NodesRun { .. } => "rewrap.nodes_run",
             Self::Contended => "rewrap.contended",
         }
     }
@@ -82,7 +97,7 @@ impl RewrapError {
 ///
 /// # Errors
 /// [`RewrapError`]; nothing was changed then, unless the store says that it does not know.
-pub async fn rewrap<S: KeyRecords + ?Sized>(
+pub async fn rewrap<S: Catalog + KeyRecords + ?Sized>(
     store: &S,
     old: &KeyEncryptionKey,
     new: &KeyEncryptionKey,
@@ -105,6 +120,7 @@ pub async fn rewrap<S: KeyRecords + ?Sized>(
         if let Some(stored) = wrapped_by(old) {
             return Err(RewrapError::WrongKey { stored, old: old.id(), new: new.id() });
         }
+        nobody_else_runs(store).await?;
         let count = records.len();
         let mut rewrapped = under(new, old, &records, ring.as_ref())?;
         rewrapped.changes.extend(on_record(new, old, &records, clock)?);
@@ -113,6 +129,21 @@ pub async fn rewrap<S: KeyRecords + ?Sized>(
         }
     }
     Err(RewrapError::Contended)
+}
+
+/// Looks for nodes whose leases last. One that begins just now is not seen: it reads no signing key afterwards, and the
+/// store takes no data key of it.
+async fn nobody_else_runs<S: Catalog + ?Sized>(store: &S) -> Result<(), RewrapError> {
+    let Some(cluster) = store.cluster() else { return Ok(()) };
+    let nodes = cluster.overview().await?.nodes;
+    let live: Vec<_> = nodes.into_iter().filter(|state| !state.lease_left.is_zero()).collect();
+    match live.iter().map(|state| state.lease_left).max() {
+        None => Ok(()),
+        Some(lease_left) => {
+            let names = live.into_iter().map(|state| state.node.name).collect();
+            Err(RewrapError::NodesRun { names, lease_left })
+        }
+    }
 }
 
 /// Whether the ring is under this key. A store that has no data keys yet has no ring either.

@@ -6,6 +6,7 @@ pub mod consumer;
 pub mod isolation;
 pub mod leak;
 pub mod nginx;
+pub mod page;
 pub mod pki;
 pub mod postgres;
 pub mod process;

@@ -6,8 +6,8 @@
 //! folder outlives the test process, however that ends.
 
 mod cpu;
-mod guard;
-mod install;
+pub(crate) mod guard;
+pub(crate) mod install;
 mod signals;
 mod standby;
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::store::postgres::PostgresStore;
 /// Create the store's tables, or bring older ones up to date
 #[derive(Args, Debug)]
 #[command(
-    after_help = "`waxseal serve` does the same as it starts. Run it by itself where the account that serves may not change tables.\n\nExample:\n  waxseal migrate --store postgres://waxseal_owner@db1,db2/waxseal"
+    after_help = "`waxseal serve` does the same as it starts: the account that serves owns the tables, as it makes and drops a part of them each day. Run it by itself to see that it works before nodes are replaced.\n\nExample:\n  waxseal migrate --store postgres://waxseal@db1,db2/waxseal"
 )]
 pub struct MigrateArgs {
     /// The configuration file

@@ -19,7 +19,7 @@ use crate::rewrap::{RewrapError, Rewrapped, rewrap};
 /// Which store, and which keys.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  waxseal keys rewrap --new-key-file waxseal-2.key\n\nStop the sender first. A sender that must not stop for longer than a restart takes does the same by itself: set key_encryption_key_file to the new file and previous_key_encryption_key_file to the old one (or WAXSEAL_KEK and WAXSEAL_PREVIOUS_KEK), and restart it."
+    after_help = "Example:\n  waxseal keys rewrap --new-key-file waxseal-2.key\n\nStop the sender first, every node of it. A sender that must not stop for longer than a restart takes does the same by itself: set key_encryption_key_file to the new file and previous_key_encryption_key_file to the old one (or WAXSEAL_KEK and WAXSEAL_PREVIOUS_KEK), and restart it."
 )]
 pub struct RewrapArgs {
     /// The file with the new key-encryption key; made (mode 0600) if it is not there
@@ -66,7 +66,8 @@ impl RewrapArgs {
         let (store, file) = (&config.store, self.new_key_file.display());
         match rewrapped.map_err(|error| CliError::failed(&what, error))? {
             Rewrapped::Done { data_keys } => line(&format!(
-                "The signing keys and {data_keys} data keys in {store} are under the key in {file} now; the old key opens nothing there any more"
+                "The signing keys and {data_keys} data keys in {store} are under the key in {file} now; {}",
+                left_behind(store)
             ))?,
             Rewrapped::Already => line(&format!("The keys in {store} were under the key in {file} already"))?,
         }
@@ -76,6 +77,16 @@ impl RewrapArgs {
             self.config.display()
         ))?;
         line("and keep a copy of it apart from the store. Backups from before still need the old key.")
+    }
+}
+
+/// What is left of the old forms.
+fn left_behind(store: &StoreLocation) -> &'static str {
+    match store {
+        StoreLocation::File(_) => "the old key opens nothing there any more",
+        StoreLocation::Postgres(_) => {
+            "what the old key opens is in dead rows until VACUUM FULL data_keys, ring, and in the write-ahead log and its archives until they are gone"
+        }
     }
 }
 

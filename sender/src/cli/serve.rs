@@ -221,7 +221,7 @@ async fn change_key(
         Rewrapped::Done { data_keys } => tracing::info!(
             kek = current.id(),
             data_keys,
-            "the store's keys were wrapped anew; the previous key-encryption key opens nothing there any more"
+            "the store's keys were wrapped anew; the previous key-encryption key opens none of them any more"
         ),
         Rewrapped::Already => tracing::info!(
             kek = current.id(),

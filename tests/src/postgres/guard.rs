@@ -1,7 +1,7 @@
 //! Sees to it that no server outlives the test process, however that ends.
 //!
 //! A shell waits for the end of a pipe whose other end only the test process has: the kernel closes it even after
-//! `kill -9`. Then the shell ends whatever works in the folder, and removes the folder. It is in a process group of its
+//! `kill -9`. Then the shell ends whatever works in the folder or below it, and removes the folder. It is in a process group of its
 //! own, so that Ctrl-C on a terminal does not reach it. Nothing depends on the thread that started a server, as a
 //! signal at the parent's death would: the thread of a test ends before the process.
 
@@ -10,15 +10,15 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 /// Whoever ends the server when the test process does not. Ended itself by being dropped.
-pub(super) struct Guard {
+pub(crate) struct Guard {
     shell: Child,
     /// Nothing is ever written to it.
     alive: Option<ChildStdin>,
 }
 
 impl Guard {
-    /// Watches over a server that works in the folder `data` in this one.
-    pub(super) fn over(folder: &Path) -> Self {
+    /// Watches over whatever works in this folder: a server in its `data`, or several.
+    pub(crate) fn over(folder: &Path) -> Self {
         let mut shell = Command::new("sh")
             .args(["-c", SCRIPT, "sh"])
             .arg(folder.canonicalize().unwrap())
@@ -31,6 +31,12 @@ impl Guard {
             .expect("there is a shell");
         Self { alive: shell.stdin.take(), shell }
     }
+
+    /// Ends now whatever works in the folder, and removes it.
+    pub(crate) fn end_all(mut self) {
+        self.alive = None;
+        let _ = self.shell.wait();
+    }
 }
 
 impl Drop for Guard {
@@ -42,23 +48,25 @@ impl Drop for Guard {
     }
 }
 
-/// SIGQUIT lets the postmaster give its shared memory back; SIGKILL reaches those that were stopped.
+/// SIGQUIT lets a postmaster give its shared memory back; SIGKILL reaches those that were stopped, and all others.
 const SCRIPT: &str = r#"
 folder=$1
-of_server() {
+at_work() {
     for process in /proc/[0-9]*; do
-        if [ "$(readlink "$process/cwd" 2>/dev/null)" = "$folder/data" ]; then echo "${process#/proc/}"; fi
+        case $(readlink "$process/cwd" 2>/dev/null) in "$folder"/*) echo "${process#/proc/}" ;; esac
     done
 }
 trap '' HUP INT TERM
 read -r _
-postmaster=$(head -n 1 "$folder/data/postmaster.pid" 2>/dev/null)
-for pid in $(of_server); do if [ "$pid" = "$postmaster" ]; then kill -QUIT "$pid"; fi; done
+for pid in $(at_work); do
+    postmaster=$(head -n 1 "/proc/$pid/cwd/postmaster.pid" 2>/dev/null)
+    if [ "$pid" = "$postmaster" ]; then kill -QUIT "$pid"; fi
+done
 tries=0
-while [ -n "$(of_server)" ] && [ $tries -lt 100 ]; do
-    if [ $tries -ge 20 ]; then kill -KILL $(of_server); fi
+while [ -n "$(at_work)" ] && [ $tries -lt 100 ]; do
+    if [ $tries -ge 20 ]; then kill -KILL $(at_work); fi
     tries=$((tries + 1))
     sleep 0.1
 done
-case $folder in */waxseal-postgres-*) rm -rf "$folder" ;; esac
+case $folder in */waxseal-postgres-* | */waxseal-page-*) rm -rf "$folder" ;; esac
 "#;

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// The programs of one version.
-pub(super) struct Installed {
+pub(crate) struct Installed {
     programs: PathBuf,
     /// Whom to become for the server, if these tests run as root.
     user: Option<(&'static str, &'static str)>,
@@ -18,7 +18,7 @@ impl Installed {
     ///
     /// # Panics
     /// If there is none that will do.
-    pub(super) fn find() -> &'static Self {
+    pub(crate) fn find() -> &'static Self {
         static FOUND: OnceLock<Installed> = OnceLock::new();
         FOUND.get_or_init(|| {
             let programs = debian().or_else(from_path).unwrap_or_else(|| {
@@ -33,13 +33,17 @@ impl Installed {
     }
 
     /// One of its programs.
-    pub(super) fn program(&self, name: &str) -> PathBuf {
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.programs.join(name)
     }
 
     /// One of its programs, as a user who may run it.
-    pub(super) fn command(&self, name: &str) -> Command {
-        let program = self.program(name);
+    pub(crate) fn command(&self, name: &str) -> Command {
+        self.as_user(&self.program(name))
+    }
+
+    /// Any program, as that user.
+    pub(crate) fn as_user(&self, program: &Path) -> Command {
         let Some((user, group)) = self.user else { return Command::new(program) };
         let mut command = Command::new("setpriv");
         // It becomes the program: the process that is started is the server itself.
@@ -48,7 +52,7 @@ impl Installed {
     }
 
     /// Gives a file or folder to that user.
-    pub(super) fn give(&self, path: &Path) {
+    pub(crate) fn give(&self, path: &Path) {
         if let Some((user, group)) = self.user {
             let status = Command::new("chown").arg(format!("{user}:{group}")).arg(path).status().unwrap();
             assert!(status.success(), "{} cannot be given to {user}", path.display());

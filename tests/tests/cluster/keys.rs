@@ -6,13 +6,18 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tokio::time::Instant;
-use waxseal_keys::{KeyEncryptionKey, KeyState, ManualClock, RingPolicy, SignatureAlgorithm, Timestamp};
+use waxseal_keys::{
+    Clock, KeyEncryptionKey, KeyState, ManualClock, RingPolicy, SignatureAlgorithm, SystemClock, Timestamp,
+};
 use waxseal_receiver::jwks::publish::PublishedKeys;
 use waxseal_sender::data_keys::DataKeys;
+use waxseal_sender::rewrap::{Rewrapped, rewrap};
 use waxseal_sender::signing_keys::SigningKeys;
 use waxseal_sender::signing_keys::sharing::{Passing, SPREAD, SystemPassing};
-use waxseal_sender::store::{Catalog, Store, TRUSTED_FOR};
+use waxseal_sender::store::{Catalog, LEASE, Node as Registered, NodeRole, Store, TRUSTED_FOR};
 use waxseal_tests::store_model::StoreModel;
+
+use crate::node::Site as Shared;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 120, ..ProptestConfig::default() })]
@@ -51,6 +56,27 @@ fn whoever_read_the_ring_just_before_a_standby_was_made_is_not_believed_any_more
             }
         }
         assert!(site.nodes[0].signs().is_some());
+    });
+}
+
+#[test]
+fn the_key_that_wraps_all_others_is_not_changed_under_nodes_that_run() {
+    run(async {
+        let site = Shared::new();
+        let one = site.deaf_node().await;
+        let cluster = one.model.cluster().unwrap();
+        let running = Registered::begin("one-of-three", NodeRole::All, SystemClock.now());
+        cluster.tend(&running).await.unwrap();
+        let (old, new) = (site.kek(), KeyEncryptionKey::generate());
+        let refused = rewrap(&one.model, &old, &new).await.unwrap_err();
+        assert_eq!(refused.code(), "rewrap.nodes_run");
+        assert!(refused.to_string().contains("one-of-three"), "{refused}");
+        assert!(DataKeys::open(Arc::new(one.model.clone()), site.kek()).await.is_ok(), "nothing was changed");
+        site.leases.advance(LEASE);
+        assert!(matches!(rewrap(&one.model, &old, &new).await, Ok(Rewrapped::Done { .. })), "it was killed");
+        cluster.tend(&running).await.unwrap();
+        let again = rewrap(&one.model, &old, &new).await;
+        assert!(matches!(again, Ok(Rewrapped::Already)), "nodes that have the new one may run: {again:?}");
     });
 }
 

@@ -9,6 +9,7 @@ mod schema;
 mod sharing;
 mod subject;
 mod tls;
+mod wrapping;
 
 mod model {
     waxseal_tests::store_suite!(crate::subject::in_memory);

@@ -100,7 +100,10 @@ async fn keep_data_key(session: &Session, key: &DataKeyRecord) -> Result<DataKey
     session.execute(KEEP, &[&owner(key), &key.kek_id, &key.wrapped]).await?;
     let kept = session.query_opt(OF_CONSUMER, &[&owner(key)]).await?;
     kept.map_or_else(
-        || Err(Failure::unavailable("the data key was destroyed just now")),
+        || {
+            let why = "the data key was destroyed just now, or the store is under another key-encryption key";
+            Err(Failure::unavailable(why))
+        },
         |row| data_key(&row),
     )
 }
@@ -152,8 +155,12 @@ const FIRST_RING: &str =
 
 const NEXT_RING: &str = "UPDATE ring SET version = version + 1, sealed = $2 WHERE version = $1";
 
-const KEEP: &str = "INSERT INTO data_keys (consumer, kek_id, wrapped) VALUES ($1, $2, $3)
-    ON CONFLICT (consumer) DO NOTHING";
+/// Nothing is kept under a key-encryption key that the store's own data key is not under any more. Whoever changes that
+/// holds the table until the commit, and this looks when it has waited.
+const KEEP: &str = "INSERT INTO data_keys (consumer, kek_id, wrapped)
+         SELECT $1, $2, $3
+             WHERE NOT EXISTS (SELECT FROM data_keys WHERE consumer = '' AND kek_id <> $2)
+     ON CONFLICT (consumer) DO NOTHING";
 
 const REWRAP: &str = "UPDATE data_keys k SET kek_id = n.kek_id, wrapped = n.wrapped
          FROM unnest($1::text[], $2::text[], $3::bytea[]) AS n (consumer, kek_id, wrapped)
