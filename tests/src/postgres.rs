@@ -7,6 +7,7 @@
 
 mod guard;
 mod install;
+mod restore;
 mod signals;
 mod standby;
 #[cfg(test)]
