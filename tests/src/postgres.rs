@@ -8,6 +8,7 @@
 mod cpu;
 pub(crate) mod guard;
 pub(crate) mod install;
+mod restore;
 mod signals;
 mod standby;
 #[cfg(test)]

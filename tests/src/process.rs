@@ -78,6 +78,26 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// `kill -9`, by somebody who does not own it: it is not waited for.
+    pub fn kill_now(&self) {
+        self.signal("KILL");
+    }
+
+    /// Stops it (SIGSTOP): it is there, and does nothing.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill is part of every Unix");
+    }
+
     /// All that it said until its end, and nobody has taken yet: standard output, then standard error.
     pub fn last_words(&mut self) -> String {
         for reader in self.readers.drain(..) {
@@ -95,8 +115,7 @@ impl Process {
     /// As [`Process::stop`], and leaves what it said.
     #[expect(clippy::disallowed_methods, reason = "another process tells nobody when it ends")]
     pub fn end(&mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &pid]).status().expect("kill is part of every Unix");
+        self.signal("TERM");
         for _ in 0..400 {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;

@@ -63,6 +63,19 @@ impl Postgres {
         }
     }
 
+    /// `kill -9` of that walreceiver: what it had not read yet is lost, as with a cable that was cut. The standby ends what
+    /// else it runs and begins anew; waits until it answers again.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn kill_walreceiver(&self, pid: u32) {
+        if self.processes().contains(&pid) {
+            signal("KILL", &[pid]);
+        }
+        let back = "SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'";
+        assert_eq!(self.wait_for("postgres", back, "0"), "0", "the standby does not answer again");
+    }
+
     /// All processes that work in its folder.
     pub(super) fn processes(&self) -> Vec<u32> {
         let Ok(data) = self.data().canonicalize() else { return Vec::new() };

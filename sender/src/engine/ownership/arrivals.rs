@@ -1,8 +1,8 @@
 //! What was seen of the arrivals of other nodes: the same rows are found again and again for a while.
 //!
 //! Ids carry the time at which they were made, by the clock of whoever made them, and reach the store somewhat later. So
-//! each look begins some [slack](super::OwnershipPolicy::slack) before the one before it, and what was seen is remembered
-//! for as long. What is missed all the same is found by discovery.
+//! each look at everything begins some [slack](super::OwnershipPolicy::slack) before the one before it, and what was seen is
+//! remembered for as long. What is missed all the same is found by discovery.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,0 +1,59 @@
+//! The database is destroyed, and comes back from a backup and the archive of its log.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use crate::fleet::{Fleet, server, until, with_endpoints};
+use crate::load::Load;
+use crate::lost_primary::kept;
+use crate::receiver::Receiver;
+
+const CONSUMERS: usize = 4;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_was_acknowledged_before_the_archive_ends_is_there_after_a_restore() {
+    let mut server = server(&[]);
+    server.archive();
+    let database = server.create_database("restored");
+    let fleet = Fleet::init(&server.dsn(&database), "");
+    let node = fleet.start("a").await;
+    let receiver = Receiver::start(Duration::from_millis(20)).await;
+    receiver.trust(&fleet, &node.origin).await;
+    with_endpoints(&node.api, &receiver, CONSUMERS).await;
+    let mut load = Load::start(&fleet, &[node.origin.as_str(); 4], CONSUMERS, Duration::from_millis(20));
+    load.more(40).await;
+    tokio::task::block_in_place(|| server.back_up());
+    load.more(60).await;
+    let archived = load.acknowledged();
+    tokio::task::block_in_place(|| server.archive_all());
+    load.more(60).await;
+
+    let since = Instant::now();
+    tokio::task::block_in_place(|| {
+        server.destroy();
+        server.restore();
+    });
+    let restored = since.elapsed();
+    let acknowledged = load.acknowledged();
+    load.more(1).await;
+    println!("restored after {restored:.1?}, accepted again after {:.1?}", since.elapsed());
+    let kept = kept(&server, &database);
+    let lost = archived.difference(&kept).count();
+    assert_eq!(lost, 0, "of {} that were acknowledged before the archive ended", archived.len());
+    let after = acknowledged.difference(&kept).count();
+    assert!(after > 0, "what came after the archive is there too: nothing was destroyed");
+    println!(
+        "{} were archived, {after} of {} after that are lost",
+        archived.len(),
+        acknowledged.len() - archived.len()
+    );
+
+    load.more(60).await;
+    let fresh: BTreeSet<_> = load.stop().await.difference(&acknowledged).cloned().collect();
+    until("what is accepted since then is delivered", async || receiver.events().is_superset(&fresh)).await;
+    until("what was archived is delivered", async || receiver.events().is_superset(&archived)).await;
+    let live = "SELECT count(*) FROM delivery_live";
+    let left = || server.execute(&database, live);
+    until("what came back as not settled is settled", async || left() == "0").await;
+    assert!(node.process.stop().success());
+}
