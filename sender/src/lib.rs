@@ -55,6 +55,7 @@ pub mod leadership;
 pub mod listen;
 pub mod model;
 mod moment;
+pub mod moving;
 pub mod operations;
 pub mod publish;
 mod quota;

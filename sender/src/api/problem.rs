@@ -188,9 +188,11 @@ impl From<StoreError> for Problem {
                 Self::new(status, "api.store_read_only", detail).because(error.code(), error)
             }
             StoreError::Superseded => Self::conflict("api.superseded", error.to_string()),
-            StoreError::NewerSchema { .. } | StoreError::Corrupt { .. } => {
-                Self::internal(error.code(), error)
-            }
+            StoreError::OlderSchema { .. }
+            | StoreError::NewerSchema { .. }
+            | StoreError::Moved { .. }
+            | StoreError::Moving { .. }
+            | StoreError::Corrupt { .. } => Self::internal(error.code(), error),
         }
     }
 }

@@ -25,6 +25,7 @@ pub mod kek;
 pub mod keys;
 pub mod listen;
 pub mod migrate;
+pub mod moving;
 pub mod open;
 mod opened;
 pub mod outbox;
@@ -60,6 +61,7 @@ use self::init::InitArgs;
 use self::keys::KeysCommand;
 use self::listen::ListenArgs;
 use self::migrate::MigrateArgs;
+use self::moving::MoveArgs;
 use self::open::OpenArgs;
 use self::outbox::OutboxCommand;
 use self::publish::PublishArgs;
@@ -91,6 +93,8 @@ enum Command {
     Serve(ServeArgs),
     /// Create the store's tables, or bring older ones up to date
     Migrate(MigrateArgs),
+    /// Move the store of one machine into a PostgreSQL database; the sender must not run
+    Move(MoveArgs),
     /// Copy the store to a new file, while the sender runs or not
     Backup(BackupArgs),
     /// Put a backup in the place of the store; the sender must not run
@@ -209,6 +213,7 @@ impl Cli {
             Command::Init(args) => args.run().await,
             Command::Serve(args) => args.run().await,
             Command::Migrate(args) => args.run().await,
+            Command::Move(args) => args.run().await,
             Command::Backup(args) => args.run().await,
             Command::Restore(args) => args.run().await,
             Command::Dev(args) => args.run().await,

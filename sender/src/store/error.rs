@@ -22,6 +22,28 @@ pub enum StoreError {
         /// The newest that is known.
         known: u32,
     },
+    /// The store was written by an older version of this program, and is only to be read.
+    #[error("the store has schema version {found}, this program reads {known}: run `waxseal migrate` first")]
+    OlderSchema {
+        /// What was found.
+        found: u32,
+        /// What is needed.
+        known: u32,
+    },
+    /// The store was moved, and is not to be used any more.
+    #[error("the store was moved to {to}: set `store` to that; what is here is only left of it")]
+    Moved {
+        /// Where it is now.
+        to: String,
+    },
+    /// A store is being moved to here, and not all of it is here yet.
+    #[error(
+        "the store {from} is being moved into this database: run the same `waxseal move` again to finish it"
+    )]
+    Moving {
+        /// Where it comes from.
+        from: String,
+    },
     /// A record cannot be read back as what it was written.
     #[error("the store has a record that cannot be read: {what}")]
     Corrupt {
@@ -59,6 +81,9 @@ impl StoreError {
         match self {
             Self::Locked { .. } => "store.locked",
             Self::NewerSchema { .. } => "store.newer_schema",
+            Self::OlderSchema { .. } => "store.older_schema",
+            Self::Moved { .. } => "store.moved",
+            Self::Moving { .. } => "store.moving",
             Self::Corrupt { .. } => "store.corrupt",
             Self::Full => "store.full",
             Self::ReadOnly => "store.read_only",

@@ -25,6 +25,7 @@ pub mod postgres;
 mod record;
 mod shard;
 pub mod sqlite;
+pub(crate) mod transfer;
 
 use std::fmt::Debug;
 use std::sync::Arc;

@@ -11,6 +11,7 @@ mod isolation;
 mod keys;
 mod listen;
 mod matrix;
+mod moving;
 mod operations;
 mod outbox;
 mod own_keys;

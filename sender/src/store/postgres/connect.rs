@@ -146,6 +146,11 @@ impl Session {
         Ok(self.0.client.execute(&statement, parameters).await?)
     }
 
+    /// The one row of a statement that is made for this moment.
+    pub(super) async fn ask(&self, sql: &str) -> Result<Row, Failure> {
+        Ok(self.0.client.query_one(sql, &[]).await?)
+    }
+
     /// Runs statements that have no parameters.
     pub(super) async fn batch(&self, sql: &str) -> Result<(), Failure> {
         Ok(self.0.client.batch_execute(sql).await?)

@@ -10,6 +10,7 @@
 //! - `writer` and `batch` are the group commits of what comes and of what is settled, `routes` what they remember;
 //! - `accept`, `settle`, `due`, `listing`, `search`, `failures` are the verbs of the outbox, with their SQL; `catalog` and
 //!   `keys` are the two small traits, `audit` is the trail that both write; `prune` removes what is old;
+//! - `import` takes in a store of another backend;
 //! - `cluster` is what several nodes need of each other;
 //! - `values` and `failure` translate columns and errors.
 
@@ -22,6 +23,8 @@ mod connect;
 mod due;
 mod failure;
 mod failures;
+pub(crate) mod import;
+mod import_sql;
 mod keys;
 mod listing;
 mod merge;
@@ -68,10 +71,11 @@ impl PostgresStore {
     ///
     /// # Errors
     /// [`StoreError::NewerSchema`] if a newer program has changed the tables in a way that this one cannot work with,
-    /// [`StoreError::Unavailable`] if no host takes writes now.
+    /// [`StoreError::Moving`] if another store is being moved here, [`StoreError::Unavailable`] if no host takes writes now.
     pub async fn open(database: &Database) -> Result<Self, StoreError> {
         let connector = Arc::new(Connector::new(database.clone()));
-        schema::migrate(&connector).await?;
+        let session = schema::migrate(&connector).await?;
+        schema::refuse_unfinished(&session).await?;
         let (commits, routes) = (Arc::new(AtomicU64::new(0)), Arc::new(Routes::default()));
         let pool = |purpose, size| Pool::new(&connector, purpose, size, &commits);
         Ok(Self {
@@ -94,7 +98,8 @@ impl PostgresStore {
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn migrate(database: &Database) -> Result<(), StoreError> {
-        Ok(schema::migrate(&Connector::new(database.clone())).await?)
+        schema::migrate(&Connector::new(database.clone())).await?;
+        Ok(())
     }
 
     /// Finishes what waits and closes the connections. Whatever is asked of the store afterwards is answered with

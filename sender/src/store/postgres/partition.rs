@@ -19,6 +19,7 @@ use crate::store::{Kept, Removed};
 /// One day, in UTC.
 #[derive(Clone, Debug)]
 pub(super) struct Day {
+    number: i64,
     /// As `20261224`: the end of the names of its partitions.
     name: String,
     from: Uuid,
@@ -27,13 +28,19 @@ pub(super) struct Day {
 
 impl Day {
     fn new(name: String, number: i64) -> Self {
-        Self { name, from: first_id(number * DAY), until: first_id((number + 1) * DAY) }
+        Self { number, name, from: first_id(number * DAY), until: first_id((number + 1) * DAY) }
     }
 }
 
 /// The days from today on that have no partitions yet, a few of them.
 pub(super) async fn missing(session: &Session) -> Result<Vec<Day>, Failure> {
-    let rows = session.query(MISSING, &[&AHEAD]).await?;
+    let today: i64 = get(&session.query_one(TODAY, &[]).await?, 0)?;
+    missing_of(session, &(today..=today + AHEAD).collect::<Vec<_>>()).await
+}
+
+/// Those of these days (since 1970, in UTC) that have no partitions.
+pub(super) async fn missing_of(session: &Session, days: &[i64]) -> Result<Vec<Day>, Failure> {
+    let rows = session.query(MISSING, &[&days]).await?;
     rows.iter().map(|row| Ok(Day::new(get(row, 0)?, get(row, 1)?))).collect()
 }
 
@@ -41,10 +48,10 @@ pub(super) async fn missing(session: &Session) -> Result<Vec<Day>, Failure> {
 pub(super) async fn make(session: &Session, day: &Day) -> Result<(), Failure> {
     session.batch("SET LOCAL lock_timeout = '1s'").await?;
     session.query("SELECT pg_advisory_xact_lock($1)", &[&MAKING]).await?;
-    if !missing(session).await?.iter().any(|missing| missing.name == day.name) {
+    if missing_of(session, &[day.number]).await?.is_empty() {
         return Ok(());
     }
-    let Day { name, from, until } = day;
+    let Day { name, from, until, .. } = day;
     let making = TABLES.map(|table| {
         format!(
             "CREATE TABLE {table}_{name} (LIKE {table} INCLUDING DEFAULTS INCLUDING STORAGE);
@@ -124,11 +131,12 @@ const DAY: i64 = 86_400_000;
 /// The lock of whoever makes partitions: any number that is no other's.
 const MAKING: i64 = 0x7761_7873_6561_6c02;
 
+const TODAY: &str = "SELECT floor(extract(epoch FROM clock_timestamp()) / 86400)::bigint";
+
 /// The catalogue is read as a table: what a session remembers of it may be older than the lock that it has waited for.
 const MISSING: &str = "SELECT name, number FROM (
          SELECT to_char(to_timestamp(number * 86400) AT TIME ZONE 'UTC', 'YYYYMMDD') AS name, number
-             FROM generate_series(floor(extract(epoch FROM clock_timestamp()) / 86400)::bigint,
-                                  floor(extract(epoch FROM clock_timestamp()) / 86400)::bigint + $1::bigint) AS number) AS d
+             FROM unnest($1::bigint[]) AS number) AS d
          WHERE NOT EXISTS (
              SELECT FROM pg_class WHERE relname = 'attempts_' || name AND relnamespace = current_schema()::regnamespace)
          ORDER BY number";

@@ -5,40 +5,60 @@
 
 use super::connect::{Connector, Purpose, Session};
 use super::failure::Failure;
-use super::partition;
+use super::partition::{self, Day};
 use super::values::get;
 use crate::store::StoreError;
 
 /// Makes the tables, or brings older ones up to date, and makes the days that are next.
-pub(super) async fn migrate(connector: &Connector) -> Result<(), Failure> {
+pub(super) async fn migrate(connector: &Connector) -> Result<Session, Failure> {
     let session = connector.connect(Purpose::Write).await?;
     check_server(&session).await?;
     session.batch("BEGIN").await?;
     // Until the commit; whoever waits here finds it done.
     session.query("SELECT pg_advisory_xact_lock($1)", &[&MIGRATING]).await?;
     session.batch(TABLE).await?;
-    let known = u32::try_from(SCHEMA.len()).unwrap_or(u32::MAX);
-    let (found, usable_from) = version(&session).await?;
-    if found > known && usable_from > known {
-        return Err(Failure::Store(StoreError::NewerSchema { found, known }));
-    }
+    let found = usable(&session).await?;
     for (step, number) in SCHEMA.iter().zip(1_u32..).skip(usize::try_from(found).unwrap_or(usize::MAX)) {
         session.batch(step).await?;
         session.batch(&format!("UPDATE schema_version SET version = {number}")).await?;
     }
     session.batch("COMMIT").await?;
-    make_days(&session).await
+    make_days(&session).await?;
+    Ok(session)
+}
+
+/// The version of the tables, if this program can work with them.
+pub(super) async fn usable(session: &Session) -> Result<u32, Failure> {
+    let known = u32::try_from(SCHEMA.len()).unwrap_or(u32::MAX);
+    let (found, usable_from) = version(session).await?;
+    if found > known && usable_from > known {
+        return Err(Failure::Store(StoreError::NewerSchema { found, known }));
+    }
+    Ok(found)
+}
+
+/// Refuses a database into which another store is being moved: not all of it is here.
+pub(super) async fn refuse_unfinished(session: &Session) -> Result<(), Failure> {
+    match session.query_opt(UNFINISHED, &[]).await? {
+        Some(row) => Err(Failure::Store(StoreError::Moving { from: get(&row, 0)? })),
+        None => Ok(()),
+    }
 }
 
 /// Makes the days that are next and have no partitions yet.
 pub(super) async fn make_days(session: &Session) -> Result<(), Failure> {
     for day in partition::missing(session).await? {
-        session.batch("BEGIN").await?;
-        let made = partition::make(session, &day).await;
-        session.batch(if made.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
-        made?;
+        make_day(session, &day).await?;
     }
     Ok(())
+}
+
+/// Makes the partitions of a day.
+pub(super) async fn make_day(session: &Session, day: &Day) -> Result<(), Failure> {
+    session.batch("BEGIN").await?;
+    let made = partition::make(session, day).await;
+    session.batch(if made.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+    made
 }
 
 async fn version(session: &Session) -> Result<(u32, u32), Failure> {
@@ -64,7 +84,9 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_version (
      INSERT INTO schema_version (version, usable_from) VALUES (0, 1) ON CONFLICT (singleton) DO NOTHING";
 
 /// Each step leads from the version before it.
-const SCHEMA: [&str; 1] = [include_str!("schema/0001_init.sql")];
+const SCHEMA: [&str; 2] = [include_str!("schema/0001_init.sql"), include_str!("schema/0002_moving.sql")];
+
+const UNFINISHED: &str = "SELECT source FROM moving WHERE finished_at IS NULL";
 
 /// The lock of whoever migrates: any number that is no other's.
 const MIGRATING: i64 = 0x7761_7873_6561_6c01;

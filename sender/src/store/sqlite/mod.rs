@@ -8,7 +8,7 @@
 //! - `writer` is the thread that writes, `session` its connection, `log` its checkpoints; `readers` read;
 //! - `accept`, `settle`, `due`, `listing`, `search`, `failures` are the verbs of the outbox, with their SQL; `catalog` and
 //!   `keys` are the two small traits, `audit` is the trail that both write; `prune` removes what is old;
-//! - `backup` and `restore` copy the store and put a copy in its place; `check` and `damage` notice what is broken;
+//! - `backup` and `restore` copy the store and put a copy in its place; `export` reads it out for another backend; `check` and `damage` notice what is broken;
 //! - `values` and `failure` translate columns and errors.
 
 mod accept;
@@ -18,6 +18,7 @@ mod catalog;
 mod check;
 mod damage;
 mod due;
+pub(crate) mod export;
 mod failure;
 mod failures;
 mod keys;
@@ -69,12 +70,15 @@ impl SqliteStore {
     ///
     /// # Errors
     /// [`StoreError::Locked`] if another process has it open, [`StoreError::NewerSchema`] if a newer program wrote
-    /// it, [`StoreError::Corrupt`] if the file is not such a database, [`StoreError::Unavailable`] otherwise.
+    /// it, [`StoreError::Moved`] if it was moved, [`StoreError::Corrupt`] if the file is not such a database, [`StoreError::Unavailable`] otherwise.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
         // First: nothing may touch the files of a store that is in use, not even to close a handle on them.
         let lock = open::lock(path)?;
         let mut connection = open::writer(path)?;
+        if let Some(to) = open::moved_to(&connection)? {
+            return Err(StoreError::Moved { to });
+        }
         let live: i64 = connection
             .query_row("SELECT count(*) FROM delivery_live", [], |row| row.get(0))
             .map_err(Failure::from)?;

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::check;
 use super::failure::Failure;
@@ -125,6 +125,15 @@ pub(super) fn schema_version(connection: &Connection) -> Result<u32, Failure> {
     Ok(found)
 }
 
+/// Where the store went, if it was moved. The mark is in the database, so that every copy of it has it.
+pub(super) fn moved_to(connection: &Connection) -> Result<Option<String>, Failure> {
+    let known = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'moved'";
+    if !connection.prepare(known)?.exists([])? {
+        return Ok(None);
+    }
+    Ok(connection.query_row("SELECT destination FROM moved", [], |row| row.get(0)).optional()?)
+}
+
 /// Each step is one transaction together with the version that it leads to.
 fn migrate(connection: &mut Connection, from: u32) -> Result<(), Failure> {
     for (version, sql) in (1_u32..).zip(SCHEMA) {
@@ -153,6 +162,9 @@ const SCHEMA: [&str; 4] = [
     include_str!("schema/0003_retention.sql"),
     include_str!("schema/0004_audit.sql"),
 ];
+
+/// The newest schema.
+pub(super) const KNOWN: u32 = 4;
 
 /// More than the statements that this backend has, so that none is ever prepared twice.
 const STATEMENTS: usize = 64;

@@ -27,6 +27,7 @@ use crate::store::{
     ToldCondition, Turn, Version,
 };
 use hints::Hints;
+pub(super) use tenure::TENDING;
 
 /// The cluster's side of the store.
 pub(super) struct PostgresCluster {

@@ -8,6 +8,7 @@ use waxseal_keys::Timestamp;
 use super::super::connect::Session;
 use super::super::due::numbers;
 use super::super::failure::Failure;
+use super::super::schema;
 use super::super::values::{counted, get, shard, uuid};
 use crate::id::NodeId;
 use crate::store::{LEASE, Node, Shard, Shards, Tenure};
@@ -16,7 +17,7 @@ use crate::store::{LEASE, Node, Shard, Shards, Tenure};
 pub(super) async fn tend(session: &Session, node: &Node) -> Result<Tenure, Failure> {
     let id = uuid(node.id.as_bytes());
     session.query("SELECT pg_advisory_xact_lock($1)", &[&TENDING]).await?;
-    session
+    let renewed = session
         .execute(
             RENEW,
             &[
@@ -30,6 +31,10 @@ pub(super) async fn tend(session: &Session, node: &Node) -> Result<Tenure, Failu
             ],
         )
         .await?;
+    if renewed == 0 {
+        schema::refuse_unfinished(session).await?;
+        return Err(Failure::unavailable("the lease was not renewed"));
+    }
     session.execute(FORGET, &[]).await?;
     let share = if node.role.takes_shards() {
         let live: i64 = get(&session.query_one(LIVE, &[]).await?, 0)?;
@@ -62,11 +67,13 @@ pub(super) async fn leave(session: &Session, node: NodeId) -> Result<(), Failure
 }
 
 /// The lock of whoever renews and takes: any number that is no other's.
-const TENDING: i64 = 0x7761_7873_6561_6c03;
+pub(in crate::store::postgres) const TENDING: i64 = 0x7761_7873_6561_6c03;
 
 const RENEW: &str =
     "INSERT INTO nodes (id, name, role, takes_shards, program, started_at, lease_until)
-         VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp() + make_interval(secs => $7))
+         SELECT $1::uuid, $2::text, $3::text, $4::boolean, $5::text, $6::bigint,
+                clock_timestamp() + make_interval(secs => $7)
+             WHERE NOT EXISTS (SELECT FROM moving WHERE finished_at IS NULL)
      ON CONFLICT (id) DO UPDATE SET name = excluded.name, role = excluded.role, takes_shards = excluded.takes_shards,
          program = excluded.program, started_at = excluded.started_at, lease_until = excluded.lease_until";
 
