@@ -6,6 +6,7 @@
 mod breaker;
 mod cluster;
 mod consumer_tokens;
+mod delivery;
 mod operations;
 mod signing;
 mod store;
@@ -23,6 +24,7 @@ use waxseal_envelope::Issuer;
 pub use self::breaker::BreakerConfig;
 pub use self::cluster::{ClusterConfig, check_node_name, parse_role};
 pub use self::consumer_tokens::ConsumerTokensConfig;
+pub use self::delivery::DeliveryConfig;
 pub use self::operations::OperationsConfig;
 pub use self::signing::{SigningConfig, parse_signature_algorithm};
 pub use self::store::StoreLocation;
@@ -98,27 +100,6 @@ pub struct TlsConfig {
     pub cert: PathBuf,
     /// PEM, PKCS#8.
     pub key: PathBuf,
-}
-
-/// How deliveries are made.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DeliveryConfig {
-    /// Limit on one whole POST.
-    #[serde(deserialize_with = "duration")]
-    pub timeout: Duration,
-    /// Limit on connecting.
-    #[serde(deserialize_with = "duration")]
-    pub connect_timeout: Duration,
-    /// POSTs under way at once.
-    pub max_in_flight: usize,
-    /// POSTs under way at once to one endpoint.
-    pub max_in_flight_per_endpoint: usize,
-    /// The waits between attempts, before jitter.
-    #[serde(deserialize_with = "durations")]
-    pub retry: Vec<Duration>,
-    /// When an endpoint that fails is left alone, and when it is given up.
-    pub breaker: BreakerConfig,
 }
 
 /// Where connections may go.
@@ -252,19 +233,6 @@ impl Config {
         match counts.into_iter().find(|(_, count)| !(1..=10_000).contains(count)) {
             Some((field, _)) => Err(format!("{field}: expected a number from 1 to 10000")),
             None => Ok(()),
-        }
-    }
-}
-
-impl Default for DeliveryConfig {
-    fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(15),
-            connect_timeout: Duration::from_secs(5),
-            max_in_flight: 256,
-            max_in_flight_per_endpoint: 16,
-            retry: crate::engine::verdict::RetryPolicy::default().schedule,
-            breaker: BreakerConfig::default(),
         }
     }
 }
