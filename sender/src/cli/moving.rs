@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
@@ -17,7 +18,7 @@ use crate::store::StoreError;
 /// Move the store of one machine into a PostgreSQL database; the sender must not run
 #[derive(Args)]
 #[command(
-    after_help = "Everything goes along: keys, consumers, history, what is not delivered yet. Nothing is decrypted, and the\nkey-encryption key stays the same. A move that was interrupted goes on where it was: give the same command again.\n\nExamples:\n  waxseal move --from sqlite:///var/lib/waxseal/waxseal.db --to postgres://waxseal@db1,db2/waxseal --dry-run\n  waxseal move --from sqlite:///var/lib/waxseal/waxseal.db --to postgres://waxseal@db1,db2/waxseal"
+    after_help = "Everything goes along: keys, consumers, history, what is not delivered yet. Nothing is decrypted, and the key-encryption key stays the same. A move that was interrupted goes on where it was: give the same command again.\n\nExamples:\n  waxseal move --dry-run --from sqlite:///var/lib/waxseal.db --to postgres://db1,db2/waxseal\n  waxseal move --from sqlite:///var/lib/waxseal.db --to postgres://db1,db2/waxseal"
 )]
 pub struct MoveArgs {
     /// The embedded store's file, as sqlite://PATH
@@ -166,7 +167,7 @@ fn shown(plan: &Plan, done: &str) -> serde_json::Value {
     json!({ "result": done, "kinds": kinds.collect::<Vec<_>>(), "days": plan.days, "about_seconds": about(plan).as_secs() })
 }
 
-/// A guess: what moving took where it was measured, twice over.
+/// A guess on the careful side: two slow cores, with the database on the same machine, took two thirds of it.
 fn about(plan: &Plan) -> Duration {
     let sum = plan.kinds.iter().fold((0, 0), |(rows, bytes), (_, summary)| {
         (summary.rows.saturating_add(rows), summary.bytes.saturating_add(bytes))
@@ -177,11 +178,13 @@ fn about(plan: &Plan) -> Duration {
 /// Says how far it is: in one line of a terminal, or in a line for each kind.
 struct Progress {
     is_terminal: bool,
+    /// The last line that was written.
+    last: Mutex<String>,
 }
 
 impl Progress {
     fn new() -> Self {
-        Self { is_terminal: io::stderr().is_terminal() }
+        Self { is_terminal: io::stderr().is_terminal(), last: Mutex::default() }
     }
 
     fn tell(&self, step: Step) {
@@ -190,13 +193,18 @@ impl Progress {
             Step::Moving { kind, rows, of } => format!("moving {kind}: {rows} of {of}"),
             Step::Comparing(kind) => format!("comparing {kind}"),
         };
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last == text {
+            return;
+        }
         let is_end = !matches!(step, Step::Moving { rows, of, .. } if rows < of);
         // Who cannot be told is moved all the same.
         let _ = match self.is_terminal {
             true => write!(io::stderr(), "\r\u{1b}[K{text}"),
             false if is_end => writeln!(io::stderr(), "{text}"),
-            false => Ok(()),
+            false => return,
         };
+        *last = text;
     }
 
     fn end(&self) {
