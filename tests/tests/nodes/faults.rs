@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use waxseal_tests::postgres::Postgres;
 
-use crate::fleet::{Fleet, Node, Start, owners, server, shard_of, shared_out, until, with_endpoints};
+use crate::fleet::{Fleet, Node, Start, now, owners, server, shard_of, shared_out, until, with_endpoints};
 use crate::load::Load;
 use crate::proxy::Proxy;
 use crate::receiver::{Post, Receiver};
@@ -117,7 +117,7 @@ impl World {
     async fn taken_over(&self, fault: Fault, since: Instant, consumers: &BTreeSet<String>, gone: &str) {
         until("others have taken over", async || self.consumers_of(gone).is_empty()).await;
         let owned = since.elapsed();
-        let taken_over = Instant::now();
+        let taken_over = now();
         until("others deliver", async || {
             let posts = self.receiver.posts();
             let served: BTreeSet<_> =
@@ -134,7 +134,7 @@ impl World {
     /// `kill -9`. Returns a node that takes its place.
     async fn killed(&self, fleet: &Fleet, nodes: &[Node; 3], excused: &mut Excused) -> Node {
         let consumers = self.expose(&nodes[0], excused);
-        let since = Instant::now();
+        let since = now();
         // The process ends when the kernel says so; the node's own value is replaced by the caller.
         nodes[0].process.kill_now();
         self.taken_over(Fault::Killed, since, &consumers, "a").await;
@@ -144,17 +144,17 @@ impl World {
     /// SIGSTOP beyond the lease, then SIGCONT.
     async fn stopped(&self, nodes: &[Node; 3], excused: &mut Excused) {
         let consumers = self.expose(&nodes[1], excused);
-        let since = Instant::now();
+        let since = now();
         nodes[1].process.pause();
         self.taken_over(Fault::Stopped, since, &consumers, "b").await;
-        excused.zombies.push(Instant::now());
+        excused.zombies.push(now());
         nodes[1].process.resume();
     }
 
     /// Nothing goes through between the node and the database. What it knows it goes on with as long as it may.
     async fn cut_off(&self, nodes: &[Node; 3], way: &Proxy, excused: &mut Excused) {
         let consumers = self.expose(&nodes[2], excused);
-        let since = Instant::now();
+        let since = now();
         way.cut();
         self.taken_over(Fault::CutOff, since, &consumers, "c").await;
         let health = nodes[2].process.log();
@@ -199,7 +199,7 @@ async fn a_node_that_hangs_in_the_middle_of_renewing_its_lease_holds_up_nobody()
                 AND pid IN (SELECT pid FROM pg_stat_activity WHERE state = 'idle in transaction')";
     assert_eq!(server.wait_for(&database, held, "t"), "t", "it hangs while it has the lock");
     assert_eq!(server.wait_for(&database, held, "f"), "f", "its lock is taken from it");
-    let begun = Instant::now();
+    let begun = now();
     while begun.elapsed() < Duration::from_secs(8) {
         let health = good.health().await.expect("it answers");
         assert_eq!(health["trusted"], true, "{health}");

@@ -194,11 +194,17 @@ pub fn event(consumer: &str) -> Value {
 /// # Panics
 /// If it does not within [`LIMIT`].
 pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let begun = Instant::now();
+    let begun = now();
     while !holds().await {
         assert!(begun.elapsed() < LIMIT, "never: {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// What a stopwatch says.
+#[expect(clippy::disallowed_methods, reason = "what other processes do takes real time")]
+pub fn now() -> Instant {
+    Instant::now()
 }
 
 /// The event type of all that is published here.

@@ -1,11 +1,11 @@
 //! What one node alone does: telling the operator, removing what is old, recoveries.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use waxseal_tests::postgres::Postgres;
 
-use crate::fleet::{Fleet, Node, endpoint, event, owners, server, shared_out, until, with_endpoints};
+use crate::fleet::{Fleet, Node, endpoint, event, now, owners, server, shared_out, until, with_endpoints};
 use crate::receiver::Receiver;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -25,7 +25,7 @@ async fn one_node_at_a_time_does_what_one_alone_must_and_after_its_end_another()
     one_tells(&nodes, &first, &receiver, "c3").await;
 
     let place = nodes.iter().position(|node| node.name == first).unwrap();
-    let since = Instant::now();
+    let since = now();
     nodes.remove(place).process.kill();
     until("another leads", async || leader(&server, &database) != first).await;
     let second = leader(&server, &database);

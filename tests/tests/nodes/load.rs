@@ -9,7 +9,7 @@ use reqwest::Client;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use crate::fleet::{Fleet, event, until};
+use crate::fleet::{Fleet, event, now, until};
 
 /// Publishers, one for each address and consumer.
 pub struct Load {
@@ -78,7 +78,7 @@ async fn publish(shared: &Shared, origin: &str, token: &str, consumers: usize, p
     while !shared.stopped.load(Ordering::SeqCst) {
         let consumer = shared.turn.fetch_add(1, Ordering::SeqCst) % consumers;
         let request = client.post(format!("{origin}/v1/events")).bearer_auth(token);
-        let at = Instant::now();
+        let at = now();
         match request.json(&event(&format!("c{consumer}"))).send().await {
             Ok(answer) => {
                 let status = answer.status().as_u16();

@@ -3,11 +3,11 @@
 //! The same with a standby that nobody waits for loses some, so this is known to be able to fail.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use waxseal_tests::postgres::Postgres;
 
-use crate::fleet::{Fleet, server, until, with_endpoints};
+use crate::fleet::{Fleet, now, server, until, with_endpoints};
 use crate::load::Load;
 use crate::receiver::Receiver;
 
@@ -70,7 +70,7 @@ async fn lose_primary(kind: Standby) -> Fate {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
-    let since = Instant::now();
+    let since = now();
     tokio::task::block_in_place(|| {
         primary.kill();
         standby.kill_walreceiver(paused);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::fleet::{Fleet, server, shared_out, until, with_endpoints};
+use crate::fleet::{Fleet, now, server, shared_out, until, with_endpoints};
 use crate::load::Load;
 use crate::receiver::Receiver;
 
@@ -44,11 +44,11 @@ async fn nothing_readable_comes_once_any_node_has_answered_that_an_endpoint_is_s
                     .filter(|post| post.consumer == consumer && post.at > after && post.readable)
                     .collect::<Vec<_>>()
             };
-            let signed = Instant::now();
+            let signed = now();
             until("something readable comes", async || !readable(signed).is_empty()).await;
-            let asked = Instant::now();
+            let asked = now();
             set(other, &path, &receiver.url(&consumer), "sealed").await;
-            let (sealed, before) = (Instant::now(), load.acknowledged());
+            let (sealed, before) = (now(), load.acknowledged());
             answered += sealed - asked;
             let sent = receiver.count();
             until("more comes", async || {

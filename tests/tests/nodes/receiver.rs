@@ -18,7 +18,7 @@ use waxseal_keys::{
     Clock, DecryptionKey, EncryptionKeyType, Jwk, SystemClock, VerifyingKey, generate_decryption_key,
 };
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, now};
 
 /// A service of all consumers.
 #[derive(Clone)]
@@ -125,7 +125,7 @@ async fn take(
     Path(consumer): Path<String>,
     token: Bytes,
 ) -> Result<StatusCode, StatusCode> {
-    let at = Instant::now();
+    let at = now();
     let (event, readable) = open(&state, &consumer, &token).ok_or(StatusCode::BAD_REQUEST)?;
     {
         let mut seen = state.seen.lock().unwrap();

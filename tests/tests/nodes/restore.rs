@@ -1,9 +1,9 @@
 //! The database is destroyed, and comes back from a backup and the archive of its log.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::fleet::{Fleet, server, until, with_endpoints};
+use crate::fleet::{Fleet, now, server, until, with_endpoints};
 use crate::load::Load;
 use crate::lost_primary::kept;
 use crate::receiver::Receiver;
@@ -28,7 +28,7 @@ async fn all_that_was_acknowledged_before_the_archive_ends_is_there_after_a_rest
     tokio::task::block_in_place(|| server.archive_all());
     load.more(60).await;
 
-    let since = Instant::now();
+    let since = now();
     tokio::task::block_in_place(|| {
         server.destroy();
         server.restore();

@@ -1,10 +1,10 @@
 //! What nodes do by their role, at once on an empty database, and replaced one after the other.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::Method;
 
-use crate::fleet::{Fleet, Start, event, server, shared_out, until, with_endpoints};
+use crate::fleet::{Fleet, Start, event, now, server, shared_out, until, with_endpoints};
 use crate::load::Load;
 use crate::receiver::Receiver;
 
@@ -73,7 +73,7 @@ async fn replacing_all_nodes_one_after_the_other_loses_nothing_and_repeats_nothi
     load.more(60).await;
     let mut down = Vec::new();
     for place in 0..nodes.len() {
-        let since = Instant::now();
+        let since = now();
         tokio::task::block_in_place(|| {
             let status = nodes[place].process.end();
             assert!(status.success(), "{}", nodes[place].process.log());
@@ -85,7 +85,7 @@ async fn replacing_all_nodes_one_after_the_other_loses_nothing_and_repeats_nothi
                 Start { origin: Some(&origins[place]), ..Start::default() },
             )
             .await;
-        down.push((origins[place].clone(), since, Instant::now()));
+        down.push((origins[place].clone(), since, now()));
         shared_out(&nodes.each_ref()).await;
         println!("stopped within {stopped:.1?}, shared out again {:.1?} after the signal", since.elapsed());
         load.more(60).await;
