@@ -65,8 +65,7 @@ pub(super) async fn apply(
     Ok(Redated { moved, next: found.next })
 }
 
-const FIND: &str =
-    "SELECT l.due_at, l.id, l.attempts_made,
+const FIND: &str = "SELECT l.due_at, l.id, l.attempts_made,
             (SELECT max(recorded_at) FROM attempts WHERE delivery = l.id AND number > 0)
          FROM delivery_live l
          WHERE l.shard::bigint = $1::smallint AND l.endpoint = $2 AND (l.due_at, l.id) > ($3, $4)
