@@ -84,7 +84,7 @@ impl RewrapArgs {
 fn left_behind(store: &StoreLocation) -> &'static str {
     match store {
         StoreLocation::File(_) => "the old key opens nothing there any more",
-        StoreLocation::Postgres(_) => {
+        StoreLocation::Postgres { .. } => {
             "what the old key opens is in dead rows until VACUUM FULL data_keys, ring, and in the write-ahead log and its archives until they are gone"
         }
     }

@@ -1,6 +1,7 @@
 //! What the stores cost: events accepted and settled, in events per second and CPU time per event; the embedded one beside
 //! a bare loop that inserts as many bytes through the same library with the same durability, the shared one on a server
-//! of its own on this machine (whose CPU time is not in the figures: it is another process).
+//! of its own on this machine, whose CPU time has a column of its own: it is another process. For that server also what a
+//! transaction and what each row in it costs, accepted and settled apart.
 //!
 //! `cargo run --release -p waxseal-tests --bin store-bench [events] [endpoints] [callers]`
 
@@ -30,7 +31,10 @@ fn main() {
     println!(
         "{events} events of {PAYLOAD} bytes, one delivery each, to {endpoints} endpoints; synchronous = FULL"
     );
-    println!("{:<34}{:>12}{:>16}{:>18}", "", "events/s", "CPU us/event", "events/commit");
+    println!(
+        "{:<34}{:>12}{:>16}{:>18}{:>18}",
+        "", "events/s", "CPU us/event", "events/commit", "database us/event"
+    );
     let raw = raw_loop(events);
     raw.print("bare inserts, 256 a commit");
     let cases = match arguments.next() {
@@ -52,12 +56,36 @@ fn main() {
         }
     }
     let server = Postgres::start();
-    println!("PostgreSQL, three connections that write");
+    println!("PostgreSQL, at most three connections that write");
     for (tasks, keyed) in cases {
-        let measured =
-            shared(&server, if tasks == 1 { events / 20 } else { events }, endpoints, tasks, keyed);
+        let events = if tasks == 1 { events / 20 } else { events };
+        let shares = shares(events, endpoints, tasks, keyed);
+        let measured = shared(&server, async |store| run_all(store, shares).await, events);
         let keys = if keyed { ", keyed" } else { "" };
         measured.print(&format!("accept + settle, {tasks} callers{keys}"));
+    }
+    transactions(&server, events, endpoints);
+}
+
+/// What a transaction and a row cost the server, from small and large batches.
+fn transactions(server: &Postgres, events: usize, endpoints: usize) {
+    let phases = |events: usize, tasks: usize| {
+        let shares = shares(events, endpoints, tasks, false);
+        let (accepts, settles): (Vec<Vec<_>>, Vec<Vec<_>>) =
+            shares.into_iter().map(|share| share.into_iter().unzip()).unzip();
+        let url = server.dsn(&server.create_database("bench"));
+        let accepted = shared_at(server, &url, async |store| accept_all(store, accepts).await, events);
+        accepted.print(&format!("accept, {tasks} callers"));
+        let settled = shared_at(server, &url, async |store| settle_all(store, settles).await, events);
+        settled.print(&format!("settle, {tasks} callers"));
+        [accepted, settled]
+    };
+    let [small, _, large] =
+        [(events / 20, 1), (events, 32), (events, 256)].map(|(n, tasks)| phases(n, tasks));
+    for (what, small, large) in [("accepts", &small[0], &large[0]), ("settles", &small[1], &large[1])] {
+        let [a, b] = [small, large].map(|at| (at.database * at.per_commit, at.per_commit));
+        let row = (b.0 - a.0) / (b.1 - a.1);
+        println!("database: a transaction that {what} n: {:.0} us + n x {row:.1} us", a.0 - a.1 * row);
     }
 }
 
@@ -65,11 +93,14 @@ struct Measured {
     rate: f64,
     cpu: f64,
     per_commit: f64,
+    /// Of the server, if there is one.
+    database: f64,
 }
 
 impl Measured {
     fn print(&self, what: &str) {
-        println!("{what:<34}{:>12.0}{:>16.1}{:>18.1}", self.rate, self.cpu, self.per_commit);
+        let Self { rate, cpu, per_commit, database } = self;
+        println!("{what:<34}{rate:>12.0}{cpu:>16.1}{per_commit:>18.1}{database:>18.1}");
     }
 }
 
@@ -92,6 +123,7 @@ impl Meter {
             rate: events / wall.as_secs_f64(),
             cpu: cpu.as_secs_f64() * 1e6 / events,
             per_commit: events / commits as f64,
+            database: 0.0,
         }
     }
 }
@@ -108,18 +140,27 @@ fn embedded(events: usize, endpoints: usize, tasks: usize, keyed: bool) -> Measu
     meter.stop(events, store.commits())
 }
 
-fn shared(server: &Postgres, events: usize, endpoints: usize, tasks: usize, keyed: bool) -> Measured {
+fn shared(server: &Postgres, work: impl AsyncFnOnce(&Arc<PostgresStore>), events: usize) -> Measured {
     let url = server.dsn(&server.create_database("bench"));
-    let settings = Database::parse(&url, Path::new(""), None).expect("a URL");
+    shared_at(server, &url, work, events)
+}
+
+fn shared_at(
+    server: &Postgres,
+    url: &str,
+    work: impl AsyncFnOnce(&Arc<PostgresStore>),
+    events: usize,
+) -> Measured {
+    let settings = Database::parse(url, Path::new(""), None).expect("a URL");
     let runtime = runtime();
     let store = Arc::new(runtime.block_on(PostgresStore::open(&settings)).expect("a store"));
-    let shares = shares(events, endpoints, tasks, keyed);
-    let meter = Meter::start();
+    let (meter, before) = (Meter::start(), server.cpu_seconds());
     runtime.block_on(async {
-        run_all(&store, shares).await;
+        work(&store).await;
         store.close().await;
     });
-    meter.stop(events, store.commits())
+    let database = (server.cpu_seconds() - before) * 1e6 / events as f64;
+    Measured { database, ..meter.stop(events, store.commits()) }
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -139,6 +180,32 @@ fn shares(events: usize, endpoints: usize, tasks: usize, keyed: bool) -> Vec<Sha
 async fn run_all<S: Outbox + 'static>(store: &Arc<S>, shares: Vec<Share>) {
     let running: Vec<_> =
         shares.into_iter().map(|share| tokio::spawn(run(Arc::clone(store), share))).collect();
+    for task in running {
+        task.await.expect("a task");
+    }
+}
+
+async fn accept_all(store: &Arc<PostgresStore>, shares: Vec<Vec<NewEvent>>) {
+    let accept = async |store: Arc<PostgresStore>, share: Vec<NewEvent>| {
+        for event in share {
+            assert_eq!(store.accept(event).await.expect("room"), Accepted::New);
+        }
+    };
+    let running: Vec<_> =
+        shares.into_iter().map(|share| tokio::spawn(accept(Arc::clone(store), share))).collect();
+    for task in running {
+        task.await.expect("a task");
+    }
+}
+
+async fn settle_all(store: &Arc<PostgresStore>, shares: Vec<Vec<Settlement>>) {
+    let settle = async |store: Arc<PostgresStore>, share: Vec<Settlement>| {
+        for settlement in share {
+            assert_eq!(store.settle(settlement).await.expect("room"), Settled::Recorded);
+        }
+    };
+    let running: Vec<_> =
+        shares.into_iter().map(|share| tokio::spawn(settle(Arc::clone(store), share))).collect();
     for task in running {
         task.await.expect("a task");
     }

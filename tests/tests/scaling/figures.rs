@@ -75,6 +75,11 @@ fn what_the_benchmark_writes_is_understood() {
     let constants =
         Constants::default().with(&json!({ "parts": {}, "cases": cases, "latency": null })).unwrap();
     assert_eq!((constants.sender_cpu_signed_us, constants.sender_cpu_sealed_us), (210.5, 330.5));
+    let mut shared = case("signed", 1, 190.25);
+    shared["case"]["store"] = json!("postgres");
+    let cases = [case("signed", 1, 210.5), shared];
+    let constants = Constants::default().with(&json!({ "cases": cases })).unwrap();
+    assert_eq!(constants.sender_cpu_signed_us, 190.25, "several nodes share a database");
 }
 
 #[test]

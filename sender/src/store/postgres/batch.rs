@@ -1,9 +1,10 @@
 //! One batch: many commands as a few statements, in one transaction.
 //!
-//! What needs no answer before the next statement is sent with it, so a batch costs two or three ways to the server and
-//! back. Changes of records come last: only those of commands that were done.
+//! What needs no answer before the next statement is sent with it. Most batches leave as a whole, from the begin to the
+//! commit, and cost one way to the server and back; with idempotency keys or changes of records they cost two or three.
+//! Changes of records come last: only those of commands that were done.
 
-use futures_util::future::{try_join, try_join3};
+use futures_util::future::{try_join, try_join3, try_join4};
 
 use super::accept::{self, Arrivals};
 use super::connect::Session;
@@ -40,12 +41,20 @@ pub(super) async fn run(
     routes.know(session, &deliveries).await?;
     let keyed = events.iter().any(|event| event.idempotency.is_some());
     let ends = Ends::of(&settlements)?;
-    // The three leave together and are answered in their order.
     let begin = session.batch("BEGIN");
+    let record = async { if settlements.is_empty() { Ok(Vec::new()) } else { ends.write(session).await } };
+    if !keyed && commands.iter().all(|command| changes(command).is_empty()) {
+        let arrivals = Arrivals::of(events.iter().copied());
+        let insert = async { if arrivals.is_empty() { Ok(()) } else { arrivals.write(session).await } };
+        // They leave together. If one fails, all behind it do nothing: the commit undoes what was before.
+        let (_, recorded, (), _) = try_join4(begin, record, insert, session.batch("COMMIT")).await?;
+        return Ok(answers(commands, &vec![Accepted::New; events.len()], &recorded));
+    }
+    // The three leave together and are answered in their order.
     let (_, remembered, recorded) = try_join3(
         begin,
         async { if keyed { accept::remember(session, &events).await.map(Some) } else { Ok(None) } },
-        async { if settlements.is_empty() { Ok(Vec::new()) } else { ends.write(session).await } },
+        record,
     )
     .await?;
     let accepted = match remembered {
@@ -54,23 +63,27 @@ pub(super) async fn run(
     };
     let new = events.iter().zip(&accepted).filter(|(_, accepted)| **accepted == Accepted::New);
     let arrivals = Arrivals::of(new.map(|(event, _)| *event));
-    let done = |command: &Command, answer: &Answer| {
-        let changes: &[RecordChange] = match (command, answer) {
-            (Command::Accept(event, _), Answer::Accepted(Accepted::New)) => &event.changes,
-            (Command::Settle(settlement, _), Answer::Settled(Settled::Recorded)) => &settlement.changes,
-            _ => &[],
-        };
-        changes.to_vec()
+    let done = |command: &Command, answer: &Answer| match answer {
+        Answer::Accepted(Accepted::New) | Answer::Settled(Settled::Recorded) => changes(command).to_vec(),
+        Answer::Accepted(_) | Answer::Settled(_) => Vec::new(),
     };
     let answers = answers(commands, &accepted, &recorded);
-    let changes: Vec<_> =
+    let changed: Vec<_> =
         commands.iter().zip(&answers).flat_map(|(command, answer)| done(command, answer)).collect();
-    if !changes.is_empty() {
-        catalog::change_many(session, &changes).await?;
+    if !changed.is_empty() {
+        catalog::change_many(session, &changed).await?;
     }
     let insert = async { if arrivals.is_empty() { Ok(()) } else { arrivals.write(session).await } };
     try_join(insert, session.batch("COMMIT")).await?;
     Ok(answers)
+}
+
+/// The records that are to change with it, if it is done.
+fn changes(command: &Command) -> &[RecordChange] {
+    match command {
+        Command::Accept(event, _) => &event.changes,
+        Command::Settle(settlement, _) => &settlement.changes,
+    }
 }
 
 fn answers(commands: &[Command], accepted: &[Accepted], recorded: &[bool]) -> Vec<Answer> {

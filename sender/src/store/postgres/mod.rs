@@ -7,7 +7,7 @@
 //!
 //! - `connect` makes connections to the [database](crate::database), `pool` keeps some;
 //! - `schema` makes the tables and brings them up to date, `partition` the days of those that only grow;
-//! - `writer` and `batch` are the group commits of what comes and of what is settled, `routes` what they remember;
+//! - `writer`, `queue` and `batch` are the group commits of what comes and of what is settled, `routes` what they remember;
 //! - `accept`, `settle`, `due`, `listing`, `search`, `failures` are the verbs of the outbox, with their SQL; `catalog` and
 //!   `keys` are the two small traits, `audit` is the trail that both write; `prune` removes what is old;
 //! - `import` takes in a store of another backend;
@@ -32,6 +32,7 @@ mod outbox;
 mod partition;
 mod pool;
 mod prune;
+mod queue;
 mod redate;
 mod routes;
 mod schema;

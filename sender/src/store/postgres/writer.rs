@@ -1,8 +1,9 @@
 //! The connections that accept and settle, and the commits that their commands share.
 //!
-//! **Group commit.** Each of [`WRITERS`] tasks takes what waits (at most [`BATCH`] commands), runs all of it in one
-//! transaction with a handful of statements, whatever their number, and commits. While its commit is on its way, the next
-//! batch gathers by itself. A command that comes alone is never delayed. Answers are given after the commit, never before.
+//! **Group commit.** A task takes what waits (at most [`BATCH`] commands), runs all of it in one transaction with a handful
+//! of statements, whatever their number, and commits. While its commit is on its way, the next batch gathers by itself, and
+//! [`queue`](super::queue) says when another of the [`WRITERS`] tasks begins it. A command that comes alone is never
+//! delayed. Answers are given after the commit, never before.
 //!
 //! **One failure stays one failure.** If the database refuses a batch, all of it is undone and each command runs again in a
 //! transaction of its own. If the connection is lost or no answer comes in time, each is answered with
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -24,6 +25,7 @@ use super::batch;
 use super::connect::{Connector, Purpose, Session};
 use super::failure::Failure;
 use super::pool::{TAKEN_BACK, WRITE_DEADLINE};
+use super::queue::Queue;
 use super::routes::Routes;
 use crate::store::{Accepted, NewEvent, Settled, Settlement, StoreError};
 
@@ -52,13 +54,13 @@ impl Writer {
     /// Starts the tasks. No connection is made yet.
     pub(super) fn start(connector: &Arc<Connector>, routes: &Arc<Routes>, commits: &Arc<AtomicU64>) -> Self {
         let (queue, commands) = mpsc::channel(ROOM);
-        let commands = Arc::new(Mutex::new(commands));
+        let queue_end = Arc::new(Queue::new(commands));
         let task = || {
             let task = Task {
                 connector: Arc::clone(connector),
                 routes: Arc::clone(routes),
                 commits: Arc::clone(commits),
-                commands: Arc::clone(&commands),
+                queue: Arc::clone(&queue_end),
                 session: None,
             };
             tokio::spawn(task.run())
@@ -101,36 +103,19 @@ struct Task {
     connector: Arc<Connector>,
     routes: Arc<Routes>,
     commits: Arc<AtomicU64>,
-    commands: Arc<Mutex<mpsc::Receiver<Command>>>,
+    queue: Arc<Queue>,
     session: Option<Session>,
 }
 
 impl Task {
     async fn run(mut self) {
+        let queue = Arc::clone(&self.queue);
         let mut waiting = Vec::with_capacity(BATCH);
-        loop {
-            if !self.gather(&mut waiting).await {
-                return;
-            }
+        while let Some(under_way) = queue.gather(&mut waiting, BATCH).await {
             let batch = take_batch(&mut waiting);
             self.commit(batch).await;
+            drop(under_way);
         }
-    }
-
-    /// Takes what waits; if nothing is left from before, waits for it. Says whether there is something.
-    async fn gather(&self, waiting: &mut Vec<Command>) -> bool {
-        if waiting.is_empty() {
-            return self.commands.lock().await.recv_many(waiting, BATCH).await > 0;
-        }
-        // Another task may hold the queue while it waits, and what is left here waits for nobody.
-        if let Ok(mut commands) = self.commands.try_lock() {
-            while waiting.len() < BATCH
-                && let Ok(command) = commands.try_recv()
-            {
-                waiting.push(command);
-            }
-        }
-        true
     }
 
     async fn commit(&mut self, mut batch: Vec<Command>) {
@@ -252,7 +237,7 @@ fn fail(batch: Vec<Command>, failure: Failure) {
     }
 }
 
-/// While one waits for the disk, another gathers; more would make the batches smaller.
+/// Commits on their way at once, where one is not enough.
 const WRITERS: usize = 3;
 
 /// Commands that share a transaction: enough that the cost of a commit disappears.
