@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use waxseal_envelope::{Data, EventType};
 use waxseal_keys::{KeyEncryptionKey, SystemClock};
 use waxseal_sender::data_keys::DataKeys;
+use waxseal_sender::database::Database;
 use waxseal_sender::directory::{Directory, To};
 use waxseal_sender::engine::Arrival;
 use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId};
 use waxseal_sender::publish::{Arrivals, Publication, Publisher};
 use waxseal_sender::store::Store;
-use waxseal_sender::store::postgres::{PostgresSettings, PostgresStore};
+use waxseal_sender::store::postgres::PostgresStore;
 use waxseal_sender::store::sqlite::SqliteStore;
 
 /// Publishes so many events of this type to each of these consumers into the store in `folder`; each has a string of
@@ -31,7 +32,7 @@ pub async fn publish_shared(
     text: usize,
     consumers: &[(&str, usize)],
 ) {
-    let settings = PostgresSettings::parse(url).unwrap();
+    let settings = Database::parse(url, Path::new(""), None).unwrap();
     let store = Arc::new(PostgresStore::open(&settings).await.unwrap());
     publish_into(Arc::<PostgresStore>::clone(&store), folder, event_type, text, consumers).await;
     store.close().await;

@@ -3,6 +3,7 @@
 //!
 //! `cargo run --release -p waxseal-tests --bin snapshot-bench -- [--seconds 600] [--stretches 8] [--endpoints 100]`
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,9 +12,10 @@ use clap::Parser;
 use tokio::task::JoinHandle;
 use tokio_postgres::NoTls;
 use waxseal_keys::{Clock, SystemClock, Timestamp};
+use waxseal_sender::database::Database;
 use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use waxseal_sender::model::delivery::{Attempt, DeliveryState, LiveDelivery};
-use waxseal_sender::store::postgres::{PostgresSettings, PostgresStore};
+use waxseal_sender::store::postgres::PostgresStore;
 use waxseal_sender::store::{
     Catalog, DuePosition, NewDelivery, NewEvent, Outbox, Outcome, Settlement, Shard,
 };
@@ -38,7 +40,7 @@ async fn main() {
     let options = Options::parse();
     let server = Postgres::start();
     let dsn = server.dsn(&server.create_database("bench"));
-    let settings = PostgresSettings::parse(&dsn).expect("a URL");
+    let settings = Database::parse(&dsn, Path::new(""), None).expect("a URL");
     let store = Arc::new(PostgresStore::open(&settings).await.expect("a store"));
     let work = Work::start(&store, options.endpoints);
     let stretch = Duration::from_secs(options.seconds) / u32::try_from(options.stretches).expect("a few");

@@ -68,14 +68,17 @@ fn the_key_that_wraps_all_others_is_not_changed_under_nodes_that_run() {
         let running = Registered::begin("one-of-three", NodeRole::All, SystemClock.now());
         cluster.tend(&running).await.unwrap();
         let (old, new) = (site.kek(), KeyEncryptionKey::generate());
-        let refused = rewrap(&one.model, &old, &new).await.unwrap_err();
+        let refused = rewrap(&one.model, &old, &new, &SystemClock).await.unwrap_err();
         assert_eq!(refused.code(), "rewrap.nodes_run");
         assert!(refused.to_string().contains("one-of-three"), "{refused}");
         assert!(DataKeys::open(Arc::new(one.model.clone()), site.kek()).await.is_ok(), "nothing was changed");
         site.leases.advance(LEASE);
-        assert!(matches!(rewrap(&one.model, &old, &new).await, Ok(Rewrapped::Done { .. })), "it was killed");
+        assert!(
+            matches!(rewrap(&one.model, &old, &new, &SystemClock).await, Ok(Rewrapped::Done { .. })),
+            "it was killed"
+        );
         cluster.tend(&running).await.unwrap();
-        let again = rewrap(&one.model, &old, &new).await;
+        let again = rewrap(&one.model, &old, &new, &SystemClock).await;
         assert!(matches!(again, Ok(Rewrapped::Already)), "nodes that have the new one may run: {again:?}");
     });
 }
