@@ -35,6 +35,10 @@ setup_toolchain() {
         say "The openssl program is needed: key files as it writes them are read, and our certificates by it."
         missing+=(openssl)
     fi
+    if ! command -v curl >/dev/null; then
+        say "curl is needed: the commands of README.md are run as written."
+        missing+=(curl)
+    fi
     if ! command -v redis-server >/dev/null; then
         say "Redis is needed: the replay guard in Redis is tested against a real server."
         missing+=(redis-server)
