@@ -172,8 +172,8 @@ const EXPIRED: &str = "SELECT l.id, l.event, l.endpoint, r.consumer, l.due_at, l
 
 const PAYLOADS: &str = "SELECT w.event, w.consumer, e.event_type, c.sealed, k.wrapped
          FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS w (event, consumer, place)
-         JOIN event_keys k ON k.event = w.event AND k.consumer = w.consumer
          JOIN contents c ON c.event = w.event
+         JOIN event_keys k ON k.event = w.event AND k.consumer = w.consumer
          JOIN events e ON e.id = w.event
          ORDER BY w.place";
 

@@ -2,12 +2,17 @@
 //!
 //! A day has a partition of each of [`TABLES`], by the time in the ids. What has an id of a day without one is in the rest.
 //! Making one locks the rest for a moment, dropping one the whole table: whoever waits for such a lock makes all others
-//! wait behind it, so the wait is short, and is tried again another time.
+//! wait behind it, so the wait is short, and is tried again another time. Partitions are made one by one, each in a
+//! transaction of its own: who waits for one of those locks holds no other that readers may want meanwhile.
+//!
+//! **Something of a day may come before the day is made**, by a clock that is far ahead or when none could be made for long.
+//! Its partition is not made then: what belongs there is in the rest, and goes row by row.
 //!
 //! **A day of contents goes when no live delivery is of its events**, and **a day of records when nothing else is left of
 //! it**: no content, no delivery of it that is of another day, no attempt that is too young. Otherwise what is old of it goes
 //! row by row, until the day is empty.
 
+use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 use waxseal_keys::Timestamp;
 
@@ -19,7 +24,6 @@ use crate::store::{Kept, Removed};
 /// One day, in UTC.
 #[derive(Clone, Debug)]
 pub(super) struct Day {
-    number: i64,
     /// As `20261224`: the end of the names of its partitions.
     name: String,
     from: Uuid,
@@ -28,7 +32,7 @@ pub(super) struct Day {
 
 impl Day {
     fn new(name: String, number: i64) -> Self {
-        Self { number, name, from: first_id(number * DAY), until: first_id((number + 1) * DAY) }
+        Self { name, from: first_id(number * DAY), until: first_id((number + 1) * DAY) }
     }
 }
 
@@ -44,21 +48,31 @@ pub(super) async fn missing_of(session: &Session, days: &[i64]) -> Result<Vec<Da
     rows.iter().map(|row| Ok(Day::new(get(row, 0)?, get(row, 1)?))).collect()
 }
 
-/// Makes the partitions of a day, in a transaction of their own. If another node has made them there is nothing to do.
-pub(super) async fn make(session: &Session, day: &Day) -> Result<(), Failure> {
+/// Makes the partition of a day in one of the [`TABLES`], in a transaction of its own. If another node has made it there is
+/// nothing to do.
+pub(super) async fn make(session: &Session, table: &str, day: &Day) -> Result<(), Failure> {
     session.batch("SET LOCAL lock_timeout = '1s'").await?;
     session.query("SELECT pg_advisory_xact_lock($1)", &[&MAKING]).await?;
-    if missing_of(session, &[day.number]).await?.is_empty() {
+    let Day { name, from, until } = day;
+    let is_made = session.query_one(IS_MADE, &[&format!("{table}_{name}")]).await?;
+    if get(&is_made, 0)? {
         return Ok(());
     }
-    let Day { name, from, until, .. } = day;
-    let making = TABLES.map(|table| {
-        format!(
-            "CREATE TABLE {table}_{name} (LIKE {table} INCLUDING DEFAULTS INCLUDING STORAGE);
-             ALTER TABLE {table} ATTACH PARTITION {table}_{name} FOR VALUES FROM ('{from}') TO ('{until}');"
-        )
-    });
-    session.batch(&making.concat()).await
+    let making = format!(
+        "CREATE TABLE {table}_{name} (LIKE {table} INCLUDING DEFAULTS INCLUDING STORAGE);
+         ALTER TABLE {table} ATTACH PARTITION {table}_{name} FOR VALUES FROM ('{from}') TO ('{until}')"
+    );
+    match session.batch(&making).await {
+        Err(failure) if failure.is(&SqlState::CHECK_VIOLATION) => {
+            tracing::warn!(
+                table,
+                day = name,
+                "something came before its partition was made, which is not made now"
+            );
+            session.batch("ROLLBACK; BEGIN").await
+        }
+        made => made,
+    }
 }
 
 /// The days that were over by then and still have a partition of this kind, the oldest first.
@@ -82,7 +96,8 @@ pub(super) async fn is_over(
     Ok(!get::<bool>(&needed, 0)?)
 }
 
-/// Drops a day, in a transaction of its own, unless somebody delivers something of it again since.
+/// Drops a day, in a transaction of its own, unless somebody delivers something of it again since. The tables are locked in
+/// the order in which batches and whoever reads contents lock them, so that nobody waits for a lock of somebody who waits.
 pub(super) async fn remove(session: &Session, kept: Kept, day: &Day) -> Result<Removed, Failure> {
     session.batch("SET LOCAL lock_timeout = '250ms'").await?;
     let name = &day.name;
@@ -94,13 +109,13 @@ pub(super) async fn remove(session: &Session, kept: Kept, day: &Day) -> Result<R
             if !is_over(session, kept, day, Timestamp::MIN).await? {
                 return Ok(removed);
             }
-            removed.events = count(session, COUNT_CONTENTS, day).await?;
+            removed.events = count(session, COUNT_CONTENTS, "contents", day).await?;
             &["contents", "event_keys"]
         }
         Kept::Records => {
-            removed.events = count(session, COUNT_EVENTS, day).await?;
-            removed.deliveries = count(session, COUNT_DELIVERIES, day).await?;
-            &["events", "deliveries", "attempts"]
+            removed.events = count(session, COUNT_EVENTS, "events", day).await?;
+            removed.deliveries = count(session, COUNT_DELIVERIES, "deliveries", day).await?;
+            &["attempts", "events", "deliveries"]
         }
     };
     let locked: Vec<String> = tables.iter().map(|table| format!("ONLY {table}")).collect();
@@ -110,9 +125,15 @@ pub(super) async fn remove(session: &Session, kept: Kept, day: &Day) -> Result<R
     Ok(removed)
 }
 
-async fn count(session: &Session, sql: &'static str, day: &Day) -> Result<u64, Failure> {
-    let row = session.query_one(sql, &[&day.from, &day.until]).await?;
-    Ok(u64::try_from(get::<i64>(&row, 0)?).unwrap_or(0))
+/// Counted as far as that is cheap, and then as many as the database thinks there are.
+async fn count(session: &Session, sql: &'static str, table: &str, day: &Day) -> Result<u64, Failure> {
+    let row = session.query_one(sql, &[&day.from, &day.until, &MOST_COUNTED]).await?;
+    let mut counted: i64 = get(&row, 0)?;
+    if counted >= MOST_COUNTED {
+        let row = session.query_one(ESTIMATE, &[&format!("{table}_{}", day.name)]).await?;
+        counted = counted.max(get(&row, 0)?);
+    }
+    Ok(u64::try_from(counted).unwrap_or(0))
 }
 
 /// Before every id that is made at this time or later.
@@ -121,7 +142,7 @@ fn first_id(millis: i64) -> Uuid {
 }
 
 /// What has partitions, all with the same bounds.
-const TABLES: [&str; 5] = ["events", "contents", "event_keys", "deliveries", "attempts"];
+pub(super) const TABLES: [&str; 5] = ["events", "contents", "event_keys", "deliveries", "attempts"];
 
 /// How many days are made ahead: so long may nobody be there to make more.
 const AHEAD: i64 = 3;
@@ -137,9 +158,15 @@ const TODAY: &str = "SELECT floor(extract(epoch FROM clock_timestamp()) / 86400)
 const MISSING: &str = "SELECT name, number FROM (
          SELECT to_char(to_timestamp(number * 86400) AT TIME ZONE 'UTC', 'YYYYMMDD') AS name, number
              FROM unnest($1::bigint[]) AS number) AS d
-         WHERE NOT EXISTS (
-             SELECT FROM pg_class WHERE relname = 'attempts_' || name AND relnamespace = current_schema()::regnamespace)
+         WHERE EXISTS (
+             SELECT FROM unnest(ARRAY['events', 'contents', 'event_keys', 'deliveries', 'attempts']) AS t (name)
+                 WHERE NOT EXISTS (
+                     SELECT FROM pg_class
+                         WHERE relname = t.name || '_' || d.name AND relnamespace = current_schema()::regnamespace))
          ORDER BY number";
+
+const IS_MADE: &str = "SELECT EXISTS (
+         SELECT FROM pg_class WHERE relname = $1::text AND relnamespace = current_schema()::regnamespace)";
 
 /// Whatever somebody's clock says, today is not over, nor was yesterday for long.
 const OLD: &str = "SELECT name, number FROM (
@@ -159,6 +186,15 @@ const LEFT: &str = "SELECT EXISTS (SELECT FROM contents WHERE event >= $1 AND ev
          OR EXISTS (SELECT FROM deliveries WHERE id >= $1 AND id < $2 AND (event < $1 OR event >= $2))
          OR EXISTS (SELECT FROM attempts WHERE delivery >= $1 AND delivery < $2 AND recorded_at > $3)";
 
-const COUNT_CONTENTS: &str = "SELECT count(*) FROM contents WHERE event >= $1 AND event < $2";
-const COUNT_EVENTS: &str = "SELECT count(*) FROM events WHERE id >= $1 AND id < $2";
-const COUNT_DELIVERIES: &str = "SELECT count(*) FROM deliveries WHERE id >= $1 AND id < $2";
+const COUNT_CONTENTS: &str =
+    "SELECT count(*) FROM (SELECT FROM contents WHERE event >= $1 AND event < $2 LIMIT $3) AS t";
+const COUNT_EVENTS: &str =
+    "SELECT count(*) FROM (SELECT FROM events WHERE id >= $1 AND id < $2 LIMIT $3) AS t";
+const COUNT_DELIVERIES: &str =
+    "SELECT count(*) FROM (SELECT FROM deliveries WHERE id >= $1 AND id < $2 LIMIT $3) AS t";
+
+const ESTIMATE: &str =
+    "SELECT coalesce((SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass($1::text)), 0)";
+
+/// Some ten milliseconds, for which everybody else is kept waiting.
+const MOST_COUNTED: i64 = 20_000;

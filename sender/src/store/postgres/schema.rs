@@ -3,6 +3,10 @@
 //! **Nodes are replaced one after the other.** A newer program's steps only add to the tables, so an older one goes on
 //! beside it: it takes a schema that says that it is usable from the version that it knows. One that says otherwise it refuses.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use super::connect::{Connector, Purpose, Session};
 use super::failure::Failure;
 use super::partition::{self, Day};
@@ -11,9 +15,14 @@ use crate::store::StoreError;
 
 /// Makes the tables, or brings older ones up to date, and makes the days that are next.
 pub(super) async fn migrate(connector: &Connector) -> Result<Session, Failure> {
+    let late = || Failure::Unknown("the tables were not made or brought up to date in time");
+    timeout(PATIENCE, bring_up_to_date(connector)).await.unwrap_or_else(|_| Err(late()))
+}
+
+async fn bring_up_to_date(connector: &Connector) -> Result<Session, Failure> {
     let session = connector.connect(Purpose::Write).await?;
     check_server(&session).await?;
-    session.batch("BEGIN").await?;
+    session.batch("BEGIN; SET LOCAL lock_timeout = 0").await?;
     // Until the commit; whoever waits here finds it done.
     session.query("SELECT pg_advisory_xact_lock($1)", &[&MIGRATING]).await?;
     session.batch(TABLE).await?;
@@ -23,7 +32,11 @@ pub(super) async fn migrate(connector: &Connector) -> Result<Session, Failure> {
         session.batch(&format!("UPDATE schema_version SET version = {number}")).await?;
     }
     session.batch("COMMIT").await?;
-    make_days(&session).await?;
+    if let Err(failure) = make_days(&session).await {
+        // What comes is kept all the same, and the upkeep goes on trying.
+        let error = StoreError::from(failure);
+        tracing::warn!(code = error.code(), %error, "partitions of days cannot be made yet");
+    }
     Ok(session)
 }
 
@@ -47,18 +60,27 @@ pub(super) async fn refuse_unfinished(session: &Session) -> Result<(), Failure> 
 
 /// Makes the days that are next and have no partitions yet.
 pub(super) async fn make_days(session: &Session) -> Result<(), Failure> {
+    let mut failed = None;
     for day in partition::missing(session).await? {
-        make_day(session, &day).await?;
+        if let Err(failure) = make_day(session, &day).await {
+            failed.get_or_insert(failure); // the others can be made all the same
+        }
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
-/// Makes the partitions of a day.
+/// Makes the partitions of a day, those that can be made.
 pub(super) async fn make_day(session: &Session, day: &Day) -> Result<(), Failure> {
-    session.batch("BEGIN").await?;
-    let made = partition::make(session, day).await;
-    session.batch(if made.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
-    made
+    let mut failed = None;
+    for table in partition::TABLES {
+        session.batch("BEGIN").await?;
+        let made = partition::make(session, table, day).await;
+        session.batch(if made.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+        if let Err(failure) = made {
+            failed.get_or_insert(failure);
+        }
+    }
+    failed.map_or(Ok(()), Err)
 }
 
 async fn version(session: &Session) -> Result<(u32, u32), Failure> {
@@ -90,6 +112,9 @@ const UNFINISHED: &str = "SELECT source FROM moving WHERE finished_at IS NULL";
 
 /// The lock of whoever migrates: any number that is no other's.
 const MIGRATING: i64 = 0x7761_7873_6561_6c01;
+
+/// For everything that a start waits for, the lock of another node that migrates included.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// For `idle_session_timeout`.
 const OLDEST_SERVER: i32 = 140_000;
