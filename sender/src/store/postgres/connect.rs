@@ -31,6 +31,8 @@ pub(super) struct Connector {
     database: Database,
     /// Counts the connections that were lost: whatever is older than that is not to be trusted.
     epoch: AtomicU64,
+    /// Counts the connections to write on that were made.
+    made: AtomicU64,
 }
 
 /// What a connection is for.
@@ -64,7 +66,7 @@ pub(super) type Hear = Box<dyn Fn(&str) + Send>;
 impl Connector {
     pub(super) fn new(mut database: Database) -> Self {
         database.config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        Self { database, epoch: AtomicU64::new(0) }
+        Self { database, epoch: AtomicU64::new(0), made: AtomicU64::new(0) }
     }
 
     /// A new connection, which looks up the hosts anew.
@@ -83,11 +85,19 @@ impl Connector {
             let session = Session(Arc::new(Inner { client, statements, warnings, driver, epoch }));
             session.batch(COMMON).await?;
             session.batch(purpose.settings()).await?;
+            if purpose == Purpose::Write {
+                self.made.fetch_add(1, Ordering::Relaxed);
+            }
             Ok(session)
         };
         timeout(PATIENCE, session)
             .await
             .unwrap_or_else(|_| Err(Failure::unavailable("no host of the database answered in time")))
+    }
+
+    /// How many connections to write on were made so far: nothing is written to a database before that counts it.
+    pub(super) fn made(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
     }
 
     /// Hears that a connection was lost: all others of its time are given up before they are used again.

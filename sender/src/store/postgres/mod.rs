@@ -63,6 +63,7 @@ pub struct PostgresStore {
     readers: Arc<Pool>,
     cluster: Arc<PostgresCluster>,
     routes: Arc<Routes>,
+    connector: Arc<Connector>,
     upkeep: Upkeep,
     commits: Arc<AtomicU64>,
 }
@@ -89,6 +90,7 @@ impl PostgresStore {
                 pool(Purpose::Read, READERS)?,
             )),
             routes,
+            connector: Arc::clone(&connector),
             upkeep: Upkeep::start(&connector),
             commits,
         })

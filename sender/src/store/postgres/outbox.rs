@@ -205,6 +205,7 @@ impl PostgresStore {
                 .write(move |session| async move { partition::is_over(&session, kept, &asked, until).await })
                 .await;
             if !matches!(over, Ok(true)) {
+        self.routes.connected(self.connector.made());
                 continue;
             }
             let removed = self

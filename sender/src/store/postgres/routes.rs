@@ -1,7 +1,8 @@
 //! Whose endpoints are, remembered: a row of `routes` for each that was ever delivered to.
 //!
 //! A row is written in a transaction of its own, before the first delivery: it says nothing else than what is so, and nobody
-//! waits for a lock on it. It never changes, so what is remembered is never wrong.
+//! waits for a lock on it. It never changes, so what is remembered is never wrong, as long as the database loses nothing:
+//! with a new connection, which may be to a standby that took over, everything is written anew.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
@@ -15,9 +16,24 @@ use crate::store::NewDelivery;
 
 /// The endpoints whose consumers are known.
 #[derive(Debug, Default)]
-pub(super) struct Routes(Mutex<HashMap<EndpointId, ConsumerId>>);
+pub(super) struct Routes(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    of: HashMap<EndpointId, ConsumerId>,
+    /// How many connections had been made when this was known.
+    made: u64,
+}
 
 impl Routes {
+    /// Hears how many connections to write on have been made: after another one nothing is known.
+    pub(super) fn connected(&self, made: u64) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.made != made {
+            *known = Known { of: HashMap::new(), made };
+        }
+    }
+
     /// Makes the endpoints of these deliveries known. Outside of any transaction: each statement is one.
     pub(super) async fn know(&self, session: &Session, deliveries: &[&NewDelivery]) -> Result<(), Failure> {
         if deliveries.iter().all(|delivery| self.is_known(delivery) == Some(true)) {
@@ -67,15 +83,15 @@ impl Routes {
     /// Remembers what is on disk.
     pub(super) fn remember(&self, written: Vec<(EndpointId, ConsumerId)>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len().saturating_add(written.len()) > REMEMBERED {
-            known.clear();
+        if known.of.len().saturating_add(written.len()) > REMEMBERED {
+            known.of.clear();
         }
-        known.extend(written);
+        known.of.extend(written);
     }
 
     fn is_known(&self, delivery: &NewDelivery) -> Option<bool> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&delivery.endpoint).map(|consumer| *consumer == delivery.consumer)
+        known.of.get(&delivery.endpoint).map(|consumer| *consumer == delivery.consumer)
     }
 }
 

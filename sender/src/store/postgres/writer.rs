@@ -137,6 +137,7 @@ impl Task {
     /// All of these commands in one transaction, or nothing.
     async fn transact(&mut self, batch: &[Command]) -> Result<Vec<Answer>, Failure> {
         let session = self.session().await?;
+        self.routes.connected(self.connector.made());
         let warnings = session.warnings();
         let run = timeout(WRITE_DEADLINE, batch::run(&session, &self.routes, batch)).await;
         let done = run.unwrap_or(Err(Failure::Unknown("the database did not answer in time")));
