@@ -210,9 +210,10 @@ impl Purpose {
             // A commit is on disk, and on the standby if there is one that is to be waited for, before it is
             // acknowledged, whatever the database says otherwise. What is left open by a client that hangs is undone
             // while others can still wait for it: all renew their leases one after the other, and trust them for
-            // `TRUSTED_FOR` only.
+            // `TRUSTED_FOR` only. What waits for a lock is given up a little after its caller has given it up: it would
+            // keep a place that others need.
             Self::Write => {
-                "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = '5s';
+                "SET statement_timeout = 0; SET lock_timeout = '15s'; SET idle_in_transaction_session_timeout = '5s';
                  SELECT set_config('synchronous_commit', 'on', false)
                      WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')"
             }
