@@ -13,6 +13,8 @@ pub(super) enum Failure {
     Store(StoreError),
     /// Nobody knows whether it was done: no answer came in time, or one that may be taken back.
     Unknown(&'static str),
+    /// There is no connection on which anything could be asked for.
+    NotConnected(StoreError),
 }
 
 /// What the database answered, without the values that its own text may quote.
@@ -43,7 +45,7 @@ impl Failure {
         match self {
             Self::Sql(error) => error.as_db_error().is_some_and(|refused| !ends_connection(refused.code())),
             Self::Store(_) => true,
-            Self::Unknown(_) => false,
+            Self::Unknown(_) | Self::NotConnected(_) => false,
         }
     }
 
@@ -62,7 +64,7 @@ impl From<tokio_postgres::Error> for Failure {
 impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Store(error) => error,
+            Failure::Store(error) | Failure::NotConnected(error) => error,
             Failure::Sql(error) => from_postgres(error),
             Failure::Unknown(why) => Self::Unavailable(Box::new(Said(why))),
         }

@@ -149,7 +149,7 @@ impl Task {
                 self.commits.fetch_add(1, Ordering::Relaxed);
             }
             Err(failure) if failure.is_refusal() && !session.is_closed() => {
-                if session.batch("ROLLBACK").await.is_err() {
+                if !matches!(timeout(WRITE_DEADLINE, session.batch("ROLLBACK")).await, Ok(Ok(()))) {
                     self.give_up(&session);
                 }
             }
@@ -166,17 +166,22 @@ impl Task {
         if let Some(session) = &self.session {
             return Ok(session.clone());
         }
-        match self.connector.connect(Purpose::Write).await {
-            Ok(session) => {
-                batch::prepare(&session).await?;
-                Ok(self.session.insert(session).clone())
-            }
+        match self.connect().await {
+            Ok(session) => Ok(self.session.insert(session).clone()),
             Err(failure) => {
                 // Those who try again at once would keep a server busy that is starting.
                 sleep(PAUSE).await;
-                Err(failure)
+                Err(Failure::NotConnected(failure.into()))
             }
         }
+    }
+
+    async fn connect(&self) -> Result<Session, Failure> {
+        let session = self.connector.connect(Purpose::Write).await?;
+        timeout(WRITE_DEADLINE, batch::prepare(&session))
+            .await
+            .unwrap_or(Err(Failure::Unknown("the database did not answer in time")))?;
+        Ok(session)
     }
 
     fn give_up(&mut self, session: &Session) {
