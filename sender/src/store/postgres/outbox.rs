@@ -9,7 +9,7 @@ use waxseal_keys::Timestamp;
 use super::accept::Arrivals;
 use super::connect::Session;
 use super::failure::Failure;
-use super::settle::{self, Ends};
+use super::settle::{self, Ends, Locked};
 use super::{PostgresStore, accept, catalog, due, failures, listing, partition, prune, redate, search};
 use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use crate::model::delivery::{Attempt, Delivery, LiveDelivery};
@@ -102,18 +102,22 @@ impl Outbox for PostgresStore {
     }
 
     async fn cancel(&self, endpoints: Vec<EndpointId>, most: u32, now: Timestamp) -> Result<u64, StoreError> {
-        self.singles
-            .write(move |session| async move {
-                let mut cancelled: u32 = 0;
-                for endpoint in endpoints {
-                    let left = most.saturating_sub(cancelled);
-                    if left > 0 {
-                        cancelled += settle::cancel(&session, endpoint, left, now).await?;
-                    }
-                }
-                Ok(u64::from(cancelled))
-            })
-            .await
+        let mut cancelled = 0;
+        while cancelled < most {
+            // What nobody else works on. Nothing is waited for while so much is locked.
+            let left = most - cancelled;
+            cancelled += self.cancel_some(endpoints.clone(), left, Locked::Left, now).await?;
+            if cancelled == most {
+                break;
+            }
+            // One that is being settled just now, which may be there again afterwards; or there is none.
+            let one = self.cancel_some(endpoints.clone(), 1, Locked::Awaited, now).await?;
+            if one == 0 {
+                break;
+            }
+            cancelled += one;
+        }
+        Ok(u64::from(cancelled))
     }
 
     async fn prune(&self, slice: Slice) -> Result<Removed, StoreError> {
@@ -178,8 +182,30 @@ impl Outbox for PostgresStore {
 }
 
 impl PostgresStore {
+    async fn cancel_some(
+        &self,
+        endpoints: Vec<EndpointId>,
+        most: u32,
+        locked: Locked,
+        now: Timestamp,
+    ) -> Result<u32, StoreError> {
+        self.singles
+            .write(move |session| async move {
+                let mut cancelled: u32 = 0;
+                for endpoint in endpoints {
+                    let left = most.saturating_sub(cancelled);
+                    if left > 0 {
+                        cancelled += settle::cancel(&session, endpoint, left, locked, now).await?;
+                    }
+                }
+                Ok(cancelled)
+            })
+            .await
+    }
+
     /// Makes the endpoints of these deliveries known, before a transaction that does something else with them.
     async fn know(&self, deliveries: Vec<NewDelivery>) -> Result<(), StoreError> {
+        self.routes.connected(self.connector.made());
         if self.routes.all_known(&deliveries) {
             return Ok(());
         }
@@ -205,7 +231,6 @@ impl PostgresStore {
                 .write(move |session| async move { partition::is_over(&session, kept, &asked, until).await })
                 .await;
             if !matches!(over, Ok(true)) {
-        self.routes.connected(self.connector.made());
                 continue;
             }
             let removed = self

@@ -116,17 +116,32 @@ impl<'s> Ends<'s> {
     }
 }
 
+/// What is done with deliveries that are being settled just now. Settlements lock theirs in no particular order: who holds
+/// some of them must not wait for others.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Locked {
+    /// They are left out.
+    Left,
+    /// They are waited for.
+    Awaited,
+}
+
 /// Cancels live deliveries of an endpoint, those first that are due first, at most so many; returns how many.
 pub(super) async fn cancel(
     session: &Session,
     endpoint: EndpointId,
     most: u32,
+    locked: Locked,
     now: Timestamp,
 ) -> Result<u32, Failure> {
     let (shard, endpoint) = (shard_of(endpoint), uuid(endpoint.as_bytes()));
     let state = state_number(DeliveryState::Cancelled);
+    let sql = match locked {
+        Locked::Left => CANCEL_FREE,
+        Locked::Awaited => CANCEL,
+    };
     let cancelled =
-        session.execute(CANCEL, &[&shard, &endpoint, &i64::from(most), &state, &now.as_millis()]).await?;
+        session.execute(sql, &[&shard, &endpoint, &i64::from(most), &state, &now.as_millis()]).await?;
     Ok(u32::try_from(cancelled).unwrap_or(u32::MAX))
 }
 
@@ -161,12 +176,25 @@ pub(super) const SETTLE: &str =
                     signing_kid, encryption_kid, excerpt, next_at, clock_skew FROM again WHERE number IS NOT NULL)
      SELECT id FROM gone UNION ALL SELECT id FROM again";
 
-const CANCEL: &str = "WITH next AS MATERIALIZED (
+/// Cancels the first deliveries of an endpoint, those that are locked as it is said.
+macro_rules! cancel {
+    ($locked:literal) => {
+        concat!(
+            "WITH next AS MATERIALIZED (
          SELECT shard, endpoint, id FROM delivery_live WHERE shard::bigint = $1::smallint AND endpoint = $2
-             ORDER BY due_at, id LIMIT $3 FOR UPDATE),
+             ORDER BY due_at, id LIMIT $3 FOR UPDATE ",
+            $locked,
+            "),
      gone AS (
          DELETE FROM delivery_live l USING next s
              WHERE (l.shard, l.endpoint, l.id) >= (s.shard, s.endpoint, s.id)
                  AND (l.shard, l.endpoint, l.id) <= (s.shard, s.endpoint, s.id) RETURNING l.id, l.endpoint)
      INSERT INTO attempts (delivery, number, endpoint, state, recorded_at)
-         SELECT id, 0, endpoint, $4::smallint, $5::bigint FROM gone";
+         SELECT id, 0, endpoint, $4::smallint, $5::bigint FROM gone"
+        )
+    };
+}
+
+const CANCEL: &str = cancel!("");
+
+const CANCEL_FREE: &str = cancel!("SKIP LOCKED");
