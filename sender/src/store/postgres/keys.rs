@@ -71,6 +71,15 @@ impl KeyRecords for PostgresStore {
             .await
     }
 
+    async fn destroy_this_data_key(&self, key: DataKeyRecord) -> Result<(), StoreError> {
+        self.singles
+            .write(move |session| async move {
+                session.execute(DESTROY_THIS, &[&owner(&key), &key.kek_id, &key.wrapped]).await?;
+                Ok(())
+            })
+            .await
+    }
+
     async fn rewrap(&self, rewrapped: RewrappedKeys) -> Result<bool, StoreError> {
         self.singles.write(move |session| async move { rewrap(&session, &rewrapped).await }).await
     }
@@ -161,6 +170,9 @@ const KEEP: &str = "INSERT INTO data_keys (consumer, kek_id, wrapped)
          SELECT $1, $2, $3
              WHERE NOT EXISTS (SELECT FROM data_keys WHERE consumer = '' AND kek_id <> $2)
      ON CONFLICT (consumer) DO NOTHING";
+
+const DESTROY_THIS: &str =
+    "DELETE FROM data_keys WHERE consumer = $1 AND consumer <> '' AND kek_id = $2 AND wrapped = $3";
 
 const REWRAP: &str = "UPDATE data_keys k SET kek_id = n.kek_id, wrapped = n.wrapped
          FROM unnest($1::text[], $2::text[], $3::bytea[]) AS n (consumer, kek_id, wrapped)
