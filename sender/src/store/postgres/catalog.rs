@@ -17,7 +17,7 @@ use super::values::{bigint, get};
 use super::{PostgresStore, audit};
 use crate::id::ConsumerId;
 use crate::store::{
-    AuditFilter, AuditPage, AuditRow, Catalog, Cluster, Record, RecordChange, RecordKind, StoreError, Version,
+    AuditFilter, AuditPage, AuditRow, Catalog, Cluster, Record, RecordChange, RecordKind, StoreError,
 };
 
 #[async_trait]
@@ -159,12 +159,6 @@ pub(super) fn record(row: &Row) -> Result<Record, Failure> {
 /// The kind in this column.
 pub(super) fn kind(row: &Row, column: usize) -> Result<RecordKind, Failure> {
     RecordKind::from_name(get(row, column)?).ok_or_else(|| Failure::corrupt("record: its kind"))
-}
-
-/// The version of what is configured.
-pub(super) async fn version(session: &Session) -> Result<Version, Failure> {
-    let row = session.query_one("SELECT version FROM configuration", &[]).await?;
-    Version::try_from(get::<i64>(&row, 0)?).map_err(|_| Failure::corrupt("configuration: its version"))
 }
 
 const COUNT_UP: &str = "UPDATE configuration SET version = version + 1

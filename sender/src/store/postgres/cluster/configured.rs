@@ -4,22 +4,39 @@ use super::super::catalog;
 use super::super::connect::Session;
 use super::super::due::numbers;
 use super::super::failure::Failure;
-use super::super::values::{bigint, get};
+use super::super::values::{bigint, counted, get};
 use crate::store::{Configured, Record, Shards, Version};
 
-/// What was configured after this version, from one snapshot: what it leads to has all of it.
-pub(super) async fn after(session: &Session, version: Version) -> Result<Configured, Failure> {
+/// In which life of the database something was read. A standby that takes over begins another one: it may not have had
+/// the last changes, and versions count up from where it was.
+pub(super) type Timeline = String;
+
+/// What was configured after this version, from one snapshot: what it leads to has all of it. `read_in` is where that
+/// version was read: if that is not known to be here, it is worth nothing, and version 0 says so.
+pub(super) async fn after(
+    session: &Session,
+    version: Version,
+    read_in: Option<Timeline>,
+) -> Result<(Configured, Timeline), Failure> {
     let after = bigint(version);
-    let leads_to = catalog::version(session).await?;
+    let row = session.query_one(VERSION, &[]).await?;
+    let (leads_to, timeline) = (counted(&row, 0)?, get(&row, 1)?);
+    if version != 0 && read_in.as_ref().is_some_and(|read_in| *read_in != timeline) {
+        return Ok((Configured::default(), timeline));
+    }
     if version != 0 && leads_to <= version {
-        return Ok(Configured { version: leads_to, ..Configured::default() });
+        return Ok((Configured { version: leads_to, ..Configured::default() }, timeline));
     }
     let rows = session.query(PUT, &[&after]).await?;
     let put = rows.iter().map(catalog::record).collect::<Result<_, _>>()?;
+    if version == 0 {
+        // Who knows of nothing need not know what is gone.
+        return Ok((Configured { version: leads_to, put, removed: Vec::new() }, timeline));
+    }
     let rows = session.query(GONE, &[&after]).await?;
     let removed = rows.iter().map(|row| Ok((catalog::kind(row, 0)?, get(row, 1)?)));
     let removed = removed.collect::<Result<_, Failure>>()?;
-    Ok(Configured { version: leads_to, put, removed })
+    Ok((Configured { version: leads_to, put, removed }, timeline))
 }
 
 /// The health of the endpoints of these shards, by the end of their ids.
@@ -28,6 +45,10 @@ pub(super) async fn health(session: &Session, shards: Shards) -> Result<Vec<Reco
     let rows = session.query(HEALTH, &[&ends]).await?;
     rows.iter().map(catalog::record).collect()
 }
+
+/// The name of a file of the log begins with the timeline.
+const VERSION: &str = "SELECT version,
+        CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END FROM configuration";
 
 const PUT: &str = "SELECT kind, id, consumer, sealed FROM records WHERE version > $1 AND kind <> 'endpoint_health' ORDER BY version";
 

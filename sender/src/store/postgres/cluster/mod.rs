@@ -13,7 +13,7 @@ mod tenure;
 mod turn;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use tokio::sync::broadcast;
@@ -36,11 +36,18 @@ pub(super) struct PostgresCluster {
     tending: Arc<Pool>,
     readers: Arc<Pool>,
     hints: Hints,
+    /// Where what is configured was read.
+    timeline: Mutex<Option<configured::Timeline>>,
 }
 
 impl PostgresCluster {
     pub(super) fn start(connector: &Arc<Connector>, tending: Arc<Pool>, readers: Arc<Pool>) -> Self {
-        Self { connector: Arc::clone(connector), tending, readers, hints: Hints::start(connector) }
+        let (connector, hints) = (Arc::clone(connector), Hints::start(connector));
+        Self { connector, tending, readers, hints, timeline: Mutex::default() }
+    }
+
+    fn timeline(&self) -> MutexGuard<'_, Option<configured::Timeline>> {
+        self.timeline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn close(&self) {
@@ -86,7 +93,18 @@ impl Cluster for PostgresCluster {
     }
 
     async fn configured_after(&self, version: Version) -> Result<Configured, StoreError> {
-        self.readers.snapshot(move |session| async move { configured::after(&session, version).await }).await
+        let read_in = self.timeline().clone();
+        let (configured, timeline) = self
+            .readers
+            .snapshot(move |session| async move { configured::after(&session, version, read_in).await })
+            .await?;
+        // Not before everything was read in it.
+        let mut known = self.timeline();
+        if version == 0 || known.is_none() {
+            *known = Some(timeline);
+        }
+        drop(known);
+        Ok(configured)
     }
 
     async fn health(&self, shards: Shards) -> Result<Vec<Record>, StoreError> {
