@@ -36,6 +36,7 @@ pub(super) async fn tend(session: &Session, node: &Node) -> Result<Tenure, Failu
         return Err(Failure::unavailable("the lease was not renewed"));
     }
     session.execute(FORGET, &[]).await?;
+    session.execute(SHORTEN, &[&LEASE.as_secs_f64()]).await?;
     let share = if node.role.takes_shards() {
         let live: i64 = get(&session.query_one(LIVE, &[]).await?, 0)?;
         let all = i64::try_from(Shard::COUNT).unwrap_or(i64::MAX);
@@ -81,6 +82,11 @@ const RENEW: &str =
 const FORGET: &str =
     "WITH gone AS (DELETE FROM nodes WHERE lease_until < clock_timestamp() - interval '1 hour' RETURNING id)
      DELETE FROM conditions WHERE node IN (SELECT id FROM gone)";
+
+/// A lease that lasts longer was given by a clock that was put back since, or by that of a primary that is lost: of a node
+/// that is gone nobody would take the shards for as long.
+const SHORTEN: &str = "UPDATE nodes SET lease_until = clock_timestamp() + make_interval(secs => $1)
+    WHERE lease_until > clock_timestamp() + make_interval(secs => $1)";
 
 const LIVE: &str = "SELECT count(*) FROM nodes WHERE takes_shards AND lease_until > clock_timestamp()";
 
