@@ -4,8 +4,8 @@
 //! one transaction of their own, and no disk is waited for. They are told by number of kind, not by number of words: a
 //! payload has room for all shards and for some endpoints, and for more than that it says that some were lost.
 //!
-//! A listener that has lost its connection has lost words: it says so when it listens again. One that cannot read a word
-//! (a newer program sent it) says so, too.
+//! A listener that had no connection has lost words: it says so when it listens, also for the first time. One that cannot
+//! read a word (a newer program sent it) says so, too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -156,13 +156,9 @@ async fn send(connector: &Connector, session: &mut Option<Session>, line: &str) 
 }
 
 async fn listen_for_ever(connector: Arc<Connector>, heard: broadcast::Sender<Hint>, origin: String) {
-    let mut again = false;
     loop {
         if let Ok(session) = listen(&connector, &heard, &origin).await {
-            if again {
-                let _ = heard.send(Hint::Lost);
-            }
-            again = true;
+            let _ = heard.send(Hint::Lost);
             // A word now and then: it finds out that a connection is dead that nobody has closed.
             while connector.trusts(&session) && matches!(timeout(ANSWER, session.batch("")).await, Ok(Ok(())))
             {
