@@ -140,6 +140,8 @@ impl Directory {
     /// Everything, to be shown in place of what is known: the store has lost changes that were shown.
     async fn all_anew(&self, others: &Others) -> Result<Configured, StoreError> {
         tracing::error!(version = self.version(), "the store has lost changes; everything is read anew");
+        // What was everywhere has been taken back, and its version stands for something else from now on.
+        *others.everywhere.lock().unwrap_or_else(PoisonError::into_inner) = 0;
         let mut all = others.cluster.configured_after(0).await?;
         let there: BTreeSet<_> = all.put.iter().map(|record| (record.kind, record.id.clone())).collect();
         let known = self.read(State::names);
