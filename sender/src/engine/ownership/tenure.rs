@@ -56,7 +56,7 @@ enum Rested {
 enum NotTaken {
     #[error(transparent)]
     Directory(#[from] ChangeError),
-    #[error("the trust in the lease has ended meanwhile")]
+    #[error("it has taken too long to read what is known of them")]
     Late,
 }
 
@@ -123,8 +123,14 @@ impl Keeper {
     /// What is kept of the endpoints there, after everything that is configured is known here.
     async fn health(&mut self, shards: Shards) -> Result<Vec<EndpointHealth>, NotTaken> {
         let shared = Arc::clone(&self.shared);
-        self.minding_trust(shared.parts.directory.catch_up()).await?;
-        let health = self.minding_trust(shared.parts.directory.failing_of(shards)).await?;
+        let directory = &shared.parts.directory;
+        let read = async {
+            directory.catch_up().await?;
+            directory.failing_of(shards).await
+        };
+        // Renewing the lease of what is worked on does not wait for it: others may be changing what is configured.
+        let read = timeout(self.patience(), read);
+        let health = self.minding_trust(read).await.map_err(|_| NotTaken::Late)??;
         shared.ownership.is_trusted().then_some(health).ok_or(NotTaken::Late)
     }
 
@@ -136,10 +142,16 @@ impl Keeper {
         }
         self.overview_at = now.checked_add(OVERVIEW_EVERY);
         let cluster = Arc::clone(&self.cluster);
-        if let Ok(overview) = self.minding_trust(cluster.overview()).await {
+        let overview = timeout(self.patience(), cluster.overview());
+        if let Ok(Ok(overview)) = self.minding_trust(overview).await {
             let standby = Some(overview.synchronous_standby);
             self.shared.ownership.synchronous_standby.send_replace(standby);
         }
+    }
+
+    /// How long anything but the lease itself may take: there is time for another renewal then.
+    fn patience(&self) -> Duration {
+        self.shared.ownership.policy.trusted_for / 4
     }
 
     /// Until the next renewal.
