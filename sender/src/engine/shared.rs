@@ -80,6 +80,11 @@ impl Shared {
         work(&mut lock(&self.schedule), now)
     }
 
+    /// Whether anything may be begun at this moment: what is owned is known, and what others have configured.
+    fn may_begin(&self) -> bool {
+        self.ownership.is_trusted() && self.parts.directory.is_up_to_date()
+    }
+
     /// Begins every delivery that may begin now, and tells the driver if there is more to do than that.
     pub(super) fn pump(self: &Arc<Self>) {
         if self.phase() != Phase::Running {
@@ -87,7 +92,7 @@ impl Shared {
         }
         let mut claims = Vec::new();
         let stirred = self.with(|schedule, now| {
-            while self.ownership.is_trusted()
+            while self.may_begin()
                 && let Some(claim) = schedule.next(now)
             {
                 claims.push(claim);
@@ -108,7 +113,7 @@ impl Shared {
         let running = self.phase() == Phase::Running;
         let (mut claims, stirred) = self.with(|schedule, now| {
             schedule.done(claim, end, now);
-            let next = || (running && self.ownership.is_trusted()).then(|| schedule.next(now)).flatten();
+            let next = || (running && self.may_begin()).then(|| schedule.next(now)).flatten();
             let claims: Vec<_> = std::iter::from_fn(next).collect();
             (claims, schedule.stirred())
         });
@@ -125,7 +130,7 @@ impl Shared {
     /// Whether a claimed delivery may be posted, at this moment.
     pub(super) fn may_post(&self, claim: &Claim) -> bool {
         let LiveDelivery { endpoint, id, .. } = claim.delivery;
-        self.ownership.is_trusted() && self.with(|schedule, _| schedule.may_go_on(endpoint, id))
+        self.may_begin() && self.with(|schedule, _| schedule.may_go_on(endpoint, id))
     }
 
     /// Looks at an endpoint in a task of its own.
