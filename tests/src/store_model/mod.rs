@@ -95,7 +95,7 @@ impl State {
 
     /// Makes changes that were [permitted](Versions::permit).
     fn change(&mut self, changes: Vec<RecordChange>) {
-        self.versions.count(&changes);
+        self.versions.count(&changes, &self.records);
         for change in changes {
             match change {
                 RecordChange::Put(record) => {
@@ -210,7 +210,7 @@ impl KeyRecords for StoreModel {
     async fn destroy_this_data_key(&self, key: DataKeyRecord) -> Result<(), StoreError> {
         self.takes_time().await;
         let mut state = self.state()?;
-        if state.data_keys.get(&key.consumer) == Some(&key) {
+        if key.consumer.is_some() && state.data_keys.get(&key.consumer) == Some(&key) {
             state.data_keys.remove(&key.consumer);
         }
         Ok(())

@@ -31,12 +31,23 @@ impl Versions {
         if self.shared && changes.iter().any(elsewhere) { Err(StoreError::Superseded) } else { Ok(()) }
     }
 
-    /// Counts one transaction, if it changes anything that is versioned.
-    pub(super) fn count(&mut self, changes: &[RecordChange]) {
-        let names: Vec<_> = changes.iter().filter_map(versioned).collect();
-        if !names.is_empty() {
-            self.now += 1;
-            self.of.extend(names.into_iter().map(|name| (name, self.now)));
+    /// Counts one transaction on top of these records, if it changes anything that is versioned. That something is removed
+    /// that is not there counts, and leaves nothing that could be found.
+    pub(super) fn count(
+        &mut self,
+        changes: &[RecordChange],
+        records: &BTreeMap<(RecordKind, String), Record>,
+    ) {
+        let mut names = changes.iter().filter_map(|change| Some((versioned(change)?, change))).peekable();
+        if names.peek().is_none() {
+            return;
+        }
+        self.now += 1;
+        for (name, change) in names {
+            let was_put = self.of.get(&name) == Some(&self.now);
+            if matches!(change, RecordChange::Put(_)) || was_put || records.contains_key(&name) {
+                self.of.insert(name, self.now);
+            }
         }
     }
 }

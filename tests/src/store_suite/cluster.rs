@@ -10,8 +10,8 @@ use tokio::time::timeout;
 use waxseal_sender::id::{EndpointId, NodeId};
 use waxseal_sender::model::delivery::DeliveryState;
 use waxseal_sender::store::{
-    Accepted, Cluster, Configured, Hint, NewEvent, Node, NodeRole, Outcome, Record, RecordChange, RecordKind,
-    Settlement, Shard, Shards, Store, StoreError, ToldCondition,
+    Accepted, Cluster, Configured, DataKeyRecord, Hint, NewEvent, Node, NodeRole, Outcome, Record,
+    RecordChange, RecordKind, Settlement, Shard, Shards, Store, StoreError, ToldCondition,
 };
 
 use super::fixture::{
@@ -45,6 +45,7 @@ macro_rules! cluster_suite {
             words_reach_the_other_node
             a_turn_keeps_others_waiting_until_it_is_given_back
             conditions_are_told_by_those_who_own_the_shard
+            a_data_key_that_was_made_anew_is_not_destroyed_for_the_old_one
         });
     };
     (@ $subject:path: $module:ident { $($property:ident)* }) => {
@@ -315,6 +316,26 @@ pub async fn conditions_are_told_by_those_who_own_the_shard(shared: impl Shared)
     assert_eq!(of(Some(endpoint_id(1))).await, []);
     one.leave(first.id).await.unwrap();
     assert_eq!(of(None).await, []);
+}
+
+/// A node that is far too slow means the key that it has seen, not the one that the next holder of the name has.
+pub async fn a_data_key_that_was_made_anew_is_not_destroyed_for_the_old_one(shared: impl Shared) {
+    let [store, slow] = shared.stores();
+    let key = |content: u8| {
+        let (consumer, kek_id) = (Some(consumer(1)), "kek".to_owned());
+        DataKeyRecord { consumer, kek_id, wrapped: vec![content; 9] }
+    };
+    store.keep_data_key(key(1)).await.unwrap();
+    store.destroy_data_key(consumer(1)).await.unwrap();
+    store.keep_data_key(key(2)).await.unwrap();
+    slow.destroy_this_data_key(key(1)).await.unwrap();
+    assert_eq!(store.data_keys().await.unwrap(), [key(2)]);
+    slow.destroy_this_data_key(key(2)).await.unwrap();
+    assert_eq!(store.data_keys().await.unwrap(), []);
+    let system = DataKeyRecord { consumer: None, ..key(3) };
+    store.keep_data_key(system.clone()).await.unwrap();
+    slow.destroy_this_data_key(system.clone()).await.unwrap();
+    assert_eq!(store.data_keys().await.unwrap(), [system], "that of no consumer stays");
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::timeout;
 use waxseal_envelope::EventType;
 use waxseal_keys::{Clock, SystemClock, Timestamp};
 use waxseal_sender::directory::{ChangeError, DirectoryEvent};
@@ -16,7 +17,7 @@ use waxseal_sender::model::secret::Secret;
 use waxseal_sender::model::token::ApiToken;
 use waxseal_sender::store::{Catalog, LEASE, Shard, Shards, StoreError};
 
-use crate::node::{LIMIT, Node, Site, endpoint, id, until};
+use crate::node::{LIMIT, Node, Site, endpoint, id, registered, until};
 
 #[tokio::test]
 async fn whatever_one_node_changes_the_others_work_by_when_that_is_answered() {
@@ -267,6 +268,25 @@ async fn what_the_store_has_lost_is_not_shown_any_more() {
     assert!(a.directory.consumer(&id("beta")).is_none(), "a standby took over that did not have it");
     assert!(a.directory.endpoints(None, None, 9).is_empty());
     a.create_group("gold").await.unwrap();
+}
+
+/// A version that everybody had before a standby took over without it says nothing of what has its number since.
+#[tokio::test]
+async fn what_was_everywhere_before_the_store_lost_it_is_not_everywhere_afterwards() {
+    let site = Site::new();
+    let (a, silent) = (site.deaf_node().await, site.deaf_node().await);
+    a.create_consumer("acme").await.unwrap();
+    let snapshot = a.model.snapshot();
+    a.create_group("lost").await.unwrap();
+    a.directory.everywhere().await;
+    a.model.go_back_to(snapshot);
+    let cluster = silent.model.cluster().unwrap();
+    cluster.tend(&registered(silent.id)).await.unwrap();
+    a.create_group("other").await.unwrap();
+    let answered = timeout(Duration::from_millis(500), a.directory.everywhere()).await;
+    assert!(answered.is_err(), "a node that is at work does not work by it yet");
+    cluster.works_by(silent.id, a.directory.version()).await.unwrap();
+    timeout(Duration::from_secs(60), a.directory.everywhere()).await.expect("now it does");
 }
 
 async fn keep_health(node: &Node, id: EndpointId, health: Option<EndpointHealth>) {

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use tokio::time::timeout;
+use waxseal_keys::{Clock, SystemClock};
+use waxseal_sender::model::endpoint::PauseReason;
 use waxseal_sender::model::pace::Pace;
-use waxseal_sender::store::Shards;
+use waxseal_sender::store::{Shards, TRUSTED_FOR};
 
 use crate::fleet::{Fleet, MOST_AT_ONCE, Member, shared_out};
 use crate::node::until;
@@ -95,6 +98,26 @@ async fn a_node_that_cannot_renew_its_lease_stops_posting_and_goes_on_afterwards
     one.stop().await;
     other.stop().await;
     assert_eq!(receiver.repeated(), 0);
+}
+
+/// It comes to have shards just when somebody changes something, and that takes long.
+#[tokio::test]
+async fn a_node_goes_on_renewing_its_lease_while_it_cannot_catch_up_for_what_it_takes_over() {
+    let (mut fleet, receiver) = (Fleet::new(), Receiver::start(Duration::from_millis(20)).await);
+    let (one, other) = (fleet.join().await, fleet.join().await);
+    shared_out(&[&one, &other]).await;
+    with_endpoints(&one, &receiver).await;
+    let (before, most) = (one.shards(), TRUSTED_FOR + Duration::from_secs(3));
+    let directory = one.sender.directory();
+    let endpoint = directory.endpoints(None, None, 1).into_iter().next().unwrap();
+    let turn = directory.begin_pause(&endpoint, PauseReason::Failing, SystemClock.now()).await.unwrap();
+    assert!(turn.is_some(), "it is held");
+    other.stop().await;
+    let lost = until("it has lost what it had", || one.shards().and(before) != before);
+    assert!(timeout(most, lost).await.is_err(), "what it has stays its own");
+    drop(turn);
+    shared_out(&[&one]).await;
+    one.stop().await;
 }
 
 #[tokio::test]

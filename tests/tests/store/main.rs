@@ -1,6 +1,7 @@
 //! The stores, judged by one suite; and what is promised of the embedded one or of the shared one alone.
 
 mod batches;
+mod contention;
 mod crash;
 mod files;
 mod outages;
@@ -13,6 +14,7 @@ mod wrapping;
 
 mod model {
     waxseal_tests::store_suite!(crate::subject::in_memory);
+    waxseal_tests::cluster_suite!(crate::subject::shared_in_memory);
 }
 
 mod sqlite {

@@ -10,10 +10,12 @@ use waxseal_sender::id::{DeliveryId, EventId};
 use waxseal_sender::model::delivery::{DeliveryState, LiveDelivery};
 use waxseal_sender::store::postgres::PostgresStore;
 use waxseal_sender::store::{
-    Catalog, Hint, NewDelivery, NewEvent, Outbox, Outcome, Record, RecordChange, RecordKind,
+    Catalog, Hint, NewDelivery, NewEvent, Outbox, Outcome, Record, RecordChange, RecordKind, Shards,
 };
 use waxseal_tests::postgres::Postgres;
-use waxseal_tests::store_suite::fixture::{at, endpoint_id, event_id, new_event, owner_of, settlement};
+use waxseal_tests::store_suite::fixture::{
+    at, endpoint_id, event_id, new_delivery, new_event, owner_of, settlement,
+};
 
 use crate::subject;
 
@@ -165,6 +167,63 @@ async fn a_commit_that_no_standby_has_is_not_acknowledged() {
     tokio::task::block_in_place(|| server.configure("synchronous_standby_names", ""));
     store.accept(new_event(3, at(0), vec![])).await.unwrap();
     assert!(store.event(event_id(3)).await.unwrap().is_some());
+}
+
+/// A node works by what it was shown. That must not be mistaken for something else that has the same number since.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_that_the_standby_never_had_are_not_mistaken_for_what_came_in_their_place() {
+    let mut primary = Postgres::start();
+    let database = primary.create_database("behind");
+    let mut standby = primary.standby("s1");
+    let url = format!(
+        "postgres://postgres@127.0.0.1:{},127.0.0.1:{}/{database}?target_session_attrs=read-write",
+        primary.port(),
+        standby.port()
+    );
+    let store = PostgresStore::open(&subject::settings(&url)).await.unwrap();
+    let cluster = store.cluster().unwrap();
+    let put = |id: &str| {
+        let (kind, id) = (RecordKind::Group, id.to_owned());
+        vec![RecordChange::Put(Record { kind, id, consumer: None, sealed: vec![1] })]
+    };
+    store.change(put("kept")).await.unwrap();
+    let kept = tokio::task::block_in_place(|| standby.wait_for(&database, "SELECT id FROM records", "kept"));
+    assert_eq!(kept, "kept");
+    tokio::task::block_in_place(|| standby.stop());
+    store.change(put("lost")).await.unwrap();
+    assert_eq!(cluster.configured_after(0).await.unwrap().version, 2);
+    tokio::task::block_in_place(|| {
+        primary.kill();
+        standby.restart();
+        standby.promote();
+    });
+    let change = async { while store.change(put("other")).await.is_err() {} };
+    timeout(PATIENCE, change).await.expect("the store goes on by itself");
+    assert!(cluster.configured_after(2).await.unwrap().version < 2, "who was shown version 2 reads anew");
+    let all = cluster.configured_after(0).await.unwrap();
+    assert_eq!((all.version, all.put.len()), (2, 2));
+    assert_eq!(cluster.configured_after(2).await.unwrap().version, 2);
+}
+
+/// Without its route nobody finds the deliveries of an endpoint.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_the_standby_never_heard_of_is_made_known_again() {
+    let subject = subject::postgres().await;
+    let (store, server) = (&subject.store, Postgres::shared());
+    let database = subject.settings.to_string();
+    let database = database.rsplit_once('/').unwrap().1.to_owned();
+    store.accept(new_event(1, at(0), vec![new_delivery(1, 1, at(0))])).await.unwrap();
+    // What happened last is lost with the primary, and all connections with it.
+    let cut = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'");
+    tokio::task::block_in_place(|| {
+        server.execute(&database, "TRUNCATE routes, events, contents, event_keys, deliveries, delivery_live");
+        server.execute("postgres", &cut);
+    });
+    let accept =
+        async { while store.accept(new_event(2, at(0), vec![new_delivery(2, 1, at(0))])).await.is_err() {} };
+    timeout(PATIENCE, accept).await.expect("the store goes on by itself");
+    let work = store.endpoints_with_work(Shards::ALL).await.unwrap();
+    assert_eq!(work.iter().map(|work| work.endpoint).collect::<Vec<_>>(), [endpoint_id(1)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,6 +52,25 @@ async fn what_comes_now_has_partitions_and_the_days_ahead_too() {
     }
 }
 
+/// As by the clock of a node that was far ahead: what came then is found where it is, and other days go on.
+#[tokio::test]
+async fn a_day_of_which_something_came_before_it_was_made_is_in_nobodys_way() {
+    let subject = subject::postgres().await;
+    let (database, now) = (database(&subject), SystemClock.now());
+    let in_days = |days: u32| now.saturating_add(Duration::from_secs(86_400) * days);
+    for day in [2, 3] {
+        for table in ["events", "contents", "event_keys", "deliveries", "attempts"] {
+            Postgres::shared().execute(&database, &format!("DROP TABLE {table}_{}", name(in_days(day))));
+        }
+    }
+    let early = accept(&subject.store, in_days(2), 1).await;
+    let again = PostgresStore::open(&subject.settings).await.expect("the store opens all the same");
+    assert!(exists(&database, "attempts", in_days(3)), "days after that one are made");
+    assert!(again.delivery(early.id).await.unwrap().is_some());
+    deliver(&again, &early, now).await;
+    assert_eq!(again.delivery(early.id).await.unwrap().unwrap().state, DeliveryState::Delivered);
+}
+
 /// A day at once, if nobody waits for anything of it; the rest of the others row by row.
 #[tokio::test]
 async fn days_are_dropped_when_nothing_of_them_is_needed() {

@@ -1,13 +1,16 @@
 //! The stores that the suite is run for.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tempfile::TempDir;
+use waxseal_keys::{Clock, ManualClock, SystemClock};
 use waxseal_sender::database::Database;
-use waxseal_sender::store::Store;
 use waxseal_sender::store::postgres::PostgresStore;
 use waxseal_sender::store::sqlite::SqliteStore;
+use waxseal_sender::store::{LEASE, Store};
 use waxseal_tests::postgres::Postgres as Server;
 use waxseal_tests::store_model::StoreModel;
 use waxseal_tests::store_suite::Subject;
@@ -16,6 +19,14 @@ use waxseal_tests::store_suite::cluster::Shared;
 /// The model; reopening finds the same memory.
 pub async fn in_memory() -> InMemory {
     InMemory(StoreModel::default())
+}
+
+/// The model, as two nodes have it.
+pub async fn shared_in_memory() -> SharedInMemory {
+    let clock = Arc::new(ManualClock::new(SystemClock.now()));
+    let one = StoreModel::shared(Arc::<ManualClock>::clone(&clock));
+    let other = one.for_another_node();
+    SharedInMemory { stores: [one, other], clock }
 }
 
 /// A database in a folder of its own.
@@ -44,6 +55,11 @@ pub fn settings(url: &str) -> Database {
 }
 
 pub struct InMemory(StoreModel);
+
+pub struct SharedInMemory {
+    stores: [StoreModel; 2],
+    clock: Arc<ManualClock>,
+}
 
 pub struct SharedPostgres {
     pub stores: [PostgresStore; 2],
@@ -91,6 +107,18 @@ impl Subject for Postgres {
     async fn reopen(&mut self) {
         self.store.close().await;
         self.store = PostgresStore::open(&self.settings).await.unwrap();
+    }
+}
+
+#[async_trait]
+impl Shared for SharedInMemory {
+    fn stores(&self) -> [&dyn Store; 2] {
+        let [one, two] = &self.stores;
+        [one, two]
+    }
+
+    async fn let_leases_run_out(&self) {
+        self.clock.advance(LEASE + Duration::from_secs(1));
     }
 }
 
