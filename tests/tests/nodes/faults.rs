@@ -195,10 +195,14 @@ async fn a_node_that_hangs_in_the_middle_of_renewing_its_lease_holds_up_nobody()
     // Whoever says this has the lock that all renewals wait for.
     way.hang_at("INSERT INTO nodes");
     let hanging = fleet.launch("hanging", Start { dsn: Some(&way.dsn(&database)), ..Start::default() });
-    let held = "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND granted \
-                AND pid IN (SELECT pid FROM pg_stat_activity WHERE state = 'idle in transaction')";
-    assert_eq!(server.wait_for(&database, held, "t"), "t", "it hangs while it has the lock");
-    assert_eq!(server.wait_for(&database, held, "f"), "f", "its lock is taken from it");
+    let holds = "FROM pg_locks WHERE locktype = 'advisory' AND granted \
+                 AND pid IN (SELECT pid FROM pg_stat_activity WHERE state = 'idle in transaction')";
+    let held = server.wait_for(&database, &format!("SELECT count(*) > 0 {holds}"), "t");
+    assert_eq!(held, "t", "it hangs while it has the lock");
+    // It tries again at once, and hangs again: what is looked for is the end of one of its connections.
+    let holder = server.execute(&database, &format!("SELECT max(pid) {holds}"));
+    let there = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {holder}");
+    assert_eq!(server.wait_for(&database, &there, "0"), "0", "its lock is taken from it");
     let begun = now();
     while begun.elapsed() < Duration::from_secs(8) {
         let health = good.health().await.expect("it answers");
