@@ -3,7 +3,7 @@
 //! Relies on a database that loses nothing that it has acknowledged: with a synchronous standby that holds when a machine
 //! is lost, and [`Cluster::overview`](crate::store::Cluster::overview) says whether there is one. Guarantees what the
 //! [traits](crate::store) promise; what it cannot do now it answers with
-//! [`StoreError::Unavailable`](crate::store::StoreError::Unavailable), and goes on by itself when some host takes writes.
+//! [`StoreError::Unavailable`], and goes on by itself when some host takes writes.
 //!
 //! - `connect` makes connections to the [database](crate::database), `pool` keeps some;
 //! - `schema` makes the tables and brings them up to date, `partition` the days of those that only grow;

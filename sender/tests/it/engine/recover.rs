@@ -131,7 +131,8 @@ async fn it_takes_what_it_was_asked_for_and_leaves_the_rest() {
     let other_type = waxseal_envelope::EventType::parse("order.paid").unwrap();
     let other = begin(&sender, endpoint, |recovery| recovery.event_types = [other_type].into()).await;
     assert_eq!(finished(&sender, other).await.redelivered, 0);
-    let later = published.iter().filter(|one| one.deliveries[0].id.made_at() >= since).count();
+    // All may have been made within one millisecond; the first was delivered again by hand.
+    let later = published[1..].iter().filter(|one| one.deliveries[0].id.made_at() >= since).count();
     let some = begin(&sender, endpoint, |recovery| recovery.since = since).await;
     assert_eq!(finished(&sender, some).await.redelivered, u64::try_from(later).unwrap());
     let all = begin(&sender, endpoint, |_| {}).await;
