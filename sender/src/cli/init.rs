@@ -102,7 +102,7 @@ impl InitArgs {
 
 async fn first_token(config: &Config, kek: KeyEncryptionKey) -> Result<NewToken, CliError> {
     let what = format!("cannot make the store {}", config.store);
-    let opened = Opened::open(config).await?;
+    let opened = Opened::make(config).await?;
     let store = opened.store();
     // A database may have been there before, and what it holds is under a key of its own.
     if store.ring().await.map_err(|error| CliError::failed(&what, error))?.is_some() {

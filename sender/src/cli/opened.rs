@@ -23,8 +23,20 @@ impl Opened {
     /// # Errors
     /// If it cannot be had, or is damaged.
     pub(super) async fn open(config: &Config) -> Result<Self, CliError> {
+        Self::or_cannot("open", config).await
+    }
+
+    /// As [`Self::open`], of a store that need not be there yet.
+    ///
+    /// # Errors
+    /// If it cannot be had, or is damaged.
+    pub(super) async fn make(config: &Config) -> Result<Self, CliError> {
+        Self::or_cannot("make", config).await
+    }
+
+    async fn or_cannot(verb: &str, config: &Config) -> Result<Self, CliError> {
         let failed =
-            |error: StoreError| CliError::failed(format!("cannot open the store {}", config.store), error);
+            |error: StoreError| CliError::failed(format!("cannot {verb} the store {}", config.store), error);
         match &config.store {
             StoreLocation::File(path) => match SqliteStore::open(path) {
                 Ok(store) => Ok(Self::File { store: Arc::new(store), path: path.clone() }),
