@@ -9,6 +9,7 @@ pub mod nginx;
 pub mod page;
 pub mod pki;
 pub mod postgres;
+pub mod preload;
 pub mod process;
 pub mod raw;
 pub mod sender;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 use waxseal_tests::api::Api;
+use waxseal_tests::preload::ReadOnly;
 use waxseal_tests::process::program;
 use waxseal_tests::sender::{Sender, SenderFolder};
 use waxseal_tests::small_disk::SmallDisk;
@@ -148,5 +149,56 @@ async fn on_a_read_only_disk_a_sender_says_so_and_does_not_start() {
     disk.remount("rw");
     let sender = folder.start_by(serve(&folder, &disk)).await;
     register(&sender.api, "acme").await;
+    assert!(sender.process.stop().success());
+}
+
+/// That of a journalling file system after an error of its own: every write fails from then on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_turns_read_only_under_a_sender_is_named_and_loses_nothing() {
+    let folder = SenderFolder::init("", None);
+    let disk = ReadOnly::of(folder.path());
+    let mut command = Command::new(program("waxseal"));
+    command.args(["serve", "--config"]).arg(folder.file("waxseal.toml"));
+    disk.preload(&mut command);
+    let mut sender = folder.start_by(command).await;
+    let api = &sender.api;
+    let consumer = consumer(&folder.origin);
+    register(api, "acme").await;
+    endpoint(api, "acme", &consumer.url("a"), "signed", None).await;
+    let mut accepted = vec![accepts_again(api).await];
+
+    for _ in 0..2 {
+        // Some of these are on their way when the disk is gone; that they arrived cannot be recorded until it is back.
+        for _ in 0..20 {
+            accepted.push(accepts_again(api).await);
+        }
+        disk.begin();
+        for _ in 0..10 {
+            let (status, answer) = try_publish(api).await;
+            assert_eq!((status, &answer["code"]), (503, &json!("api.store_read_only")), "{answer}");
+            assert!(answer["detail"].as_str().unwrap().contains("must make it writable"), "{answer}");
+        }
+        for id in &accepted {
+            api.get(&format!("/v1/events/{id}?data=true")).await;
+        }
+        disk.end();
+        accepted.push(accepts_again(api).await);
+        all_taken(&consumer, &accepted).await;
+        api.until("/v1/deliveries?state=pending,retrying", |page| page["data"] == json!([])).await;
+    }
+    let log = sender.process.log();
+    assert!(log.contains("read-only") && log.contains("make it writable again"), "{log}");
+
+    // Where it cannot be made writable without a restart.
+    for _ in 0..20 {
+        accepted.push(accepts_again(api).await);
+    }
+    disk.begin();
+    let (status, _) = try_publish(api).await;
+    assert_eq!(status, 503);
+    sender.process.kill();
+    let sender = folder.start().await;
+    all_taken(&consumer, &accepted).await;
+    sender.api.until("/v1/deliveries?state=pending,retrying", |page| page["data"] == json!([])).await;
     assert!(sender.process.stop().success());
 }

@@ -1,7 +1,12 @@
 //! What can go wrong inside the backend, and what its callers learn of it.
 
-use rusqlite::ErrorCode;
+use std::fs::OpenOptions;
+use std::io;
+use std::path::Path;
 
+use rusqlite::{Connection, ErrorCode};
+
+use super::open::beside;
 use crate::store::StoreError;
 
 /// A failure on its way out, before it is told in the store's own words.
@@ -30,6 +35,27 @@ impl Failure {
             Self::Sql(_) | Self::Store(_) => false,
         }
     }
+}
+
+impl Failure {
+    /// Says what an I/O error of a write is, where that can be seen: SQLite tells apart a full disk, but not one that
+    /// the system has made read-only after an error of its own.
+    pub(super) fn explained(self, connection: &Connection) -> Self {
+        let is_io = matches!(&self, Self::Sql(error)
+            if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure));
+        if is_io && connection.path().is_some_and(is_read_only) {
+            return Self::Store(StoreError::ReadOnly);
+        }
+        self
+    }
+}
+
+/// Whether the file system of a database lets nobody write. The log is asked: to open and close the database itself
+/// would drop the locks that SQLite has on it.
+fn is_read_only(database: &str) -> bool {
+    let log = beside(Path::new(database), "-wal");
+    let opened = OpenOptions::new().write(true).open(log);
+    opened.is_err_and(|error| error.kind() == io::ErrorKind::ReadOnlyFilesystem)
 }
 
 impl From<rusqlite::Error> for Failure {

@@ -241,7 +241,7 @@ impl Work {
                 self.damage.look_at(&failure);
                 // If even this fails, the next BEGIN fails and undoes again, until the disk answers.
                 let _ = self.session.undo();
-                Err(failure)
+                Err(failure.explained(self.session.connection()))
             }
         }
     }
