@@ -168,6 +168,7 @@ impl Upkeep {
                 self.walk(kept, until).await?;
             }
         }
+        self.forget_endpoints().await?;
         if let Some(until) = audit.before(now) {
             self.forget_audit(until).await?;
         }
@@ -187,6 +188,27 @@ impl Upkeep {
         }
         if all > 0 {
             tracing::info!(entries = all, "removed entries of the audit trail that were old");
+        }
+        Ok(())
+    }
+
+    async fn forget_endpoints(&self) -> Result<(), StoreError> {
+        let (mut all, mut after) = (0, None);
+        loop {
+            let begun = self.clock.now();
+            let forgotten = self.store.forget_endpoints(after, SLICE).await?;
+            let took = self.clock.now().duration_since(begun).min(LONGEST_SLICE);
+            metrics::counter!("waxseal_retention_removed_total", "what" => "endpoint")
+                .increment(forgotten.endpoints);
+            all += forgotten.endpoints;
+            after = forgotten.next;
+            if after.is_none() {
+                break;
+            }
+            sleep((took * 4).max(REST)).await;
+        }
+        if all > 0 {
+            tracing::info!(endpoints = all, "forgot endpoints that are gone, with their last records");
         }
         Ok(())
     }

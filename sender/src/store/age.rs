@@ -2,6 +2,8 @@
 
 use waxseal_keys::Timestamp;
 
+use crate::id::EndpointId;
+
 /// What is removed by age. Each kind goes in a walk of its own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -46,4 +48,13 @@ pub struct Removed {
     pub deliveries: u64,
     /// Where to go on; none at the end of the walk.
     pub next: Option<AgePosition>,
+}
+
+/// What [`Outbox::forget_endpoints`](super::Outbox::forget_endpoints) has done.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Forgotten {
+    /// How many endpoints nothing tells of any more.
+    pub endpoints: u64,
+    /// Where to go on; none if that was all.
+    pub next: Option<EndpointId>,
 }

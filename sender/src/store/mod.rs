@@ -33,7 +33,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use waxseal_keys::Timestamp;
 
-pub use self::age::{AgePosition, Kept, Removed, Slice};
+pub use self::age::{AgePosition, Forgotten, Kept, Removed, Slice};
 pub use self::audit::{AuditFilter, AuditPage, AuditRow};
 pub use self::cluster::{
     Cluster, Configured, FoundArrival, Hint, LEASE, Node, NodeRole, NodeState, Overview, TEND_EVERY,
@@ -138,6 +138,10 @@ pub trait Outbox: Debug + Send + Sync {
     /// Removes what is old and no longer needed, a slice at a time. Slices are small: a write waits for one no longer
     /// than for a commit.
     async fn prune(&self, slice: Slice) -> Result<Removed, StoreError>;
+
+    /// Forgets whose an endpoint was that is configured no more, once no delivery to it is kept: with its last record goes
+    /// the name of its consumer. Looks at `limit` endpoints, from behind `after` on.
+    async fn forget_endpoints(&self, after: Option<EndpointId>, limit: u32) -> Result<Forgotten, StoreError>;
 
     /// Moves what an endpoint has due later than `now`, and what was planned later than `now`: by a clock that was set
     /// back since. It waits from now on for as long as it was to wait. What was never tried was to wait for nothing; what

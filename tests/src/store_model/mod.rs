@@ -11,7 +11,7 @@ mod outbox;
 mod prune;
 mod versions;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -43,6 +43,8 @@ struct State {
     audit: BTreeMap<AuditId, AuditRow>,
     events: BTreeMap<EventId, NewEvent>,
     deliveries: BTreeMap<DeliveryId, Entry>,
+    /// The endpoints that were ever delivered to and are not forgotten.
+    delivered_to: BTreeSet<EndpointId>,
     /// Everything that was recorded of deliveries, as it came.
     log: Vec<failures::Logged>,
     idempotency: BTreeMap<[u8; 32], Remembered>,

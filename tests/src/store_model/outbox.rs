@@ -8,8 +8,8 @@ use waxseal_sender::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use waxseal_sender::model::delivery::{Attempt, Delivery, DeliveryState, LiveDelivery};
 use waxseal_sender::store::{
     Accepted, Backlog, DeliveryFilter, DeliveryPage, DuePosition, EndpointWork, EventSummary, Failures,
-    Idempotency, NewDelivery, NewEvent, Order, Outbox, Outcome, RecordChange, Redated, Removed, Settled,
-    Settlement, Shards, Slice, StoreError, StoredPayload,
+    Forgotten, Idempotency, NewDelivery, NewEvent, Order, Outbox, Outcome, RecordChange, Redated, Removed,
+    Settled, Settlement, Shards, Slice, StoreError, StoredPayload,
 };
 
 use super::failures::Logged;
@@ -189,6 +189,10 @@ impl Outbox for StoreModel {
         Ok(self.state()?.prune(slice))
     }
 
+    async fn forget_endpoints(&self, after: Option<EndpointId>, limit: u32) -> Result<Forgotten, StoreError> {
+        Ok(self.state()?.forget_endpoints(after, limit))
+    }
+
     async fn redate(
         &self,
         endpoint: EndpointId,
@@ -291,6 +295,7 @@ impl State {
             ended_at: None,
         };
         self.deliveries.insert(id, entry);
+        self.delivered_to.insert(endpoint);
     }
 }
 

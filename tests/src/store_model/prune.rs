@@ -1,8 +1,8 @@
 //! What the model removes by age: every event of the slice, looked at one by one.
 
 use waxseal_keys::Timestamp;
-use waxseal_sender::id::EventId;
-use waxseal_sender::store::{AgePosition, Kept, NewEvent, Removed, Slice};
+use waxseal_sender::id::{EndpointId, EventId};
+use waxseal_sender::store::{AgePosition, Forgotten, Kept, NewEvent, RecordKind, Removed, Slice};
 
 use super::{Entry, State};
 
@@ -31,6 +31,27 @@ impl State {
             self.forget_log(id);
         }
         removed
+    }
+
+    pub(super) fn forget_endpoints(&mut self, after: Option<EndpointId>, limit: u32) -> Forgotten {
+        let limit = usize::try_from(limit).unwrap();
+        let looked_at: Vec<EndpointId> = self
+            .delivered_to
+            .iter()
+            .filter(|endpoint| after.is_none_or(|after| **endpoint > after))
+            .take(limit)
+            .copied()
+            .collect();
+        let mut forgotten =
+            Forgotten { endpoints: 0, next: looked_at.last().copied().filter(|_| looked_at.len() >= limit) };
+        for endpoint in looked_at {
+            let configured = self.records.contains_key(&(RecordKind::Endpoint, endpoint.to_string()));
+            if !configured && self.deliveries.values().all(|entry| entry.endpoint != endpoint) {
+                self.delivered_to.remove(&endpoint);
+                forgotten.endpoints += 1;
+            }
+        }
+        forgotten
     }
 
     /// The oldest events, those of equal age in the order of their ids.

@@ -3,13 +3,14 @@
 use waxseal_keys::Timestamp;
 use waxseal_sender::model::delivery::DeliveryState;
 use waxseal_sender::store::{
-    Accepted, Kept, NewEvent, Outcome, Removed, Slice, Store, StoreError, StoredPayload,
+    Accepted, Kept, NewEvent, Outcome, Record, RecordChange, RecordKind, Removed, Slice, Store, StoreError,
+    StoredPayload,
 };
 
 use super::Subject;
 use super::fixture::{
-    at, delivery_id, end_without_attempt, event_id, everything, idempotency, live, new_delivery, new_event,
-    owner_of, settlement,
+    at, delivery_id, end_without_attempt, endpoint_id, event_id, everything, idempotency, live, new_delivery,
+    new_event, owner_of, settlement,
 };
 
 const DELIVERED: Outcome = Outcome::Final(DeliveryState::Delivered);
@@ -150,4 +151,49 @@ pub async fn a_repetition_is_known_after_the_content_has_gone(subject: impl Subj
     assert_eq!(prune_all(store, Kept::Contents, at(500), 100).await.events, 1);
     assert_eq!(store.accept(keyed(2)).await.unwrap(), Accepted::Replayed(event_id(1)));
     assert_eq!(store.event(event_id(2)).await.unwrap(), None);
+}
+
+/// While it is configured, or any delivery to it is kept, it is told whose it is.
+pub async fn whose_an_endpoint_was_is_forgotten_with_its_last_record(subject: impl Subject) {
+    let store = subject.store();
+    let configured = Record {
+        kind: RecordKind::Endpoint,
+        id: endpoint_id(1).to_string(),
+        consumer: Some(owner_of(1)),
+        sealed: b"an endpoint".to_vec(),
+    };
+    store.change(vec![RecordChange::Put(configured)]).await.unwrap();
+    for number in 1..=4 {
+        let delivery = new_delivery(number, number, at(0));
+        store.accept(new_event(number, at(i64::from(number)), vec![delivery])).await.unwrap();
+    }
+    for number in 1..=3 {
+        store.settle(settlement(live(number, number, number, at(0), 0), DELIVERED, at(5))).await.unwrap();
+    }
+    assert_eq!(forget_all(store).await, 0, "records are kept of all");
+    prune_all(store, Kept::Contents, at(100), 100).await;
+    assert_eq!(forget_all(store).await, 0, "records are kept of all");
+    prune_all(store, Kept::Records, at(100), 100).await;
+    assert_eq!(forget_all(store).await, 2, "one is configured, one has a live delivery");
+    assert_eq!(forget_all(store).await, 0, "it is done once");
+
+    // The next delivery to one that is forgotten is the first one.
+    store.accept(new_event(9, at(9), vec![new_delivery(9, 2, at(9))])).await.unwrap();
+    let listed = store.deliveries(everything()).await.unwrap().deliveries;
+    let listed: Vec<_> = listed.into_iter().map(|delivery| (delivery.id, delivery.consumer)).collect();
+    assert_eq!(listed, [(delivery_id(9), owner_of(2)), (delivery_id(4), owner_of(4))]);
+}
+
+/// Forgets in slices of one; returns how many.
+async fn forget_all(store: &dyn Store) -> u64 {
+    let (mut all, mut after) = (0, None);
+    loop {
+        let forgotten = store.forget_endpoints(after, 1).await.unwrap();
+        all += forgotten.endpoints;
+        assert!(forgotten.next > after || forgotten.next.is_none(), "a walk goes forward");
+        after = forgotten.next;
+        if after.is_none() {
+            return all;
+        }
+    }
 }

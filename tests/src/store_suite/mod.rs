@@ -75,6 +75,7 @@ macro_rules! store_suite {
             what_a_live_delivery_needs_stays_whatever_its_age
             records_go_as_a_whole_when_all_of_it_is_old
             a_walk_in_small_slices_finds_all
+            whose_an_endpoint_was_is_forgotten_with_its_last_record
             nothing_is_delivered_again_without_content
             a_repetition_is_known_after_the_content_has_gone
         });

@@ -23,6 +23,7 @@ mod connect;
 mod due;
 mod failure;
 mod failures;
+mod forget;
 pub(crate) mod import;
 mod import_sql;
 mod keys;

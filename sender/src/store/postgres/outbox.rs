@@ -10,13 +10,15 @@ use super::accept::Arrivals;
 use super::connect::Session;
 use super::failure::Failure;
 use super::settle::{self, Ends, Locked};
-use super::{PostgresStore, accept, catalog, due, failures, listing, partition, prune, redate, search};
+use super::{
+    PostgresStore, accept, catalog, due, failures, forget, listing, partition, prune, redate, search,
+};
 use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use crate::model::delivery::{Attempt, Delivery, LiveDelivery};
 use crate::store::{
     Accepted, Backlog, DeliveryFilter, DeliveryPage, DuePosition, EndpointWork, EventSummary, Failures,
-    Idempotency, NewDelivery, NewEvent, Outbox, RecordChange, Redated, Removed, Settled, Settlement, Shards,
-    Slice, StoreError, StoredPayload,
+    Forgotten, Idempotency, NewDelivery, NewEvent, Outbox, RecordChange, Redated, Removed, Settled,
+    Settlement, Shards, Slice, StoreError, StoredPayload,
 };
 
 #[async_trait]
@@ -135,6 +137,20 @@ impl Outbox for PostgresStore {
             .await?;
         let (events, deliveries) = (days.events + rows.events, days.deliveries + rows.deliveries);
         Ok(Removed { events, deliveries, next: rows.next })
+    }
+
+    async fn forget_endpoints(&self, after: Option<EndpointId>, limit: u32) -> Result<Forgotten, StoreError> {
+        let found =
+            self.readers.read(|session| async move { forget::find(&session, after, limit).await }).await?;
+        if found.idle.is_empty() {
+            return Ok(Forgotten { endpoints: 0, next: found.next });
+        }
+        let gone = self
+            .singles
+            .write(move |session| async move { forget::remove(&session, &found.idle).await })
+            .await?;
+        self.routes.forget(&gone);
+        Ok(Forgotten { endpoints: u64::try_from(gone.len()).unwrap_or(u64::MAX), next: found.next })
     }
 
     async fn redate(

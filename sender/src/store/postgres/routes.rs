@@ -1,8 +1,8 @@
 //! Whose endpoints are, remembered: a row of `routes` for each that was ever delivered to.
 //!
 //! A row is written in a transaction of its own, before the first delivery: it says nothing else than what is so, and nobody
-//! waits for a lock on it. It never changes, so what is remembered is never wrong, as long as the database loses nothing:
-//! with a new connection, which may be to a standby that took over, everything is written anew.
+//! waits for a lock on it. It never changes, and goes only when no node can still be writing of its endpoint (see `forget`), so what is
+//! remembered is never wrong, as long as the database loses nothing: with a new connection, which may be to a standby that took over, everything is written anew.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
@@ -87,6 +87,14 @@ impl Routes {
             known.of.clear();
         }
         known.of.extend(written);
+    }
+
+    /// Forgets endpoints whose rows are gone.
+    pub(super) fn forget(&self, endpoints: &[EndpointId]) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for endpoint in endpoints {
+            known.of.remove(endpoint);
+        }
     }
 
     fn is_known(&self, delivery: &NewDelivery) -> Option<bool> {

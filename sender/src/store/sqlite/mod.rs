@@ -21,6 +21,7 @@ mod due;
 pub(crate) mod export;
 mod failure;
 mod failures;
+mod forget;
 mod keys;
 mod listing;
 mod log;

@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use waxseal_keys::Timestamp;
 
-use super::{SqliteStore, accept, due, failures, listing, prune, redate, search, settle};
+use super::{SqliteStore, accept, due, failures, forget, listing, prune, redate, search, settle};
 use crate::id::{ConsumerId, DeliveryId, EndpointId, EventId};
 use crate::model::delivery::{Attempt, Delivery, LiveDelivery};
 use crate::store::{
     Accepted, Backlog, DeliveryFilter, DeliveryPage, DuePosition, EndpointWork, EventSummary, Failures,
-    Idempotency, NewDelivery, NewEvent, Outbox, RecordChange, Redated, Removed, Settled, Settlement, Shards,
-    Slice, StoreError, StoredPayload,
+    Forgotten, Idempotency, NewDelivery, NewEvent, Outbox, RecordChange, Redated, Removed, Settled,
+    Settlement, Shards, Slice, StoreError, StoredPayload,
 };
 
 #[async_trait]
@@ -96,6 +96,14 @@ impl Outbox for SqliteStore {
             return Ok(Removed { next: found.next, ..Removed::default() });
         }
         self.writer.write(move |session| prune::remove(session, &slice, &found)).await
+    }
+
+    async fn forget_endpoints(&self, after: Option<EndpointId>, limit: u32) -> Result<Forgotten, StoreError> {
+        let found = self.readers.read(move |connection| forget::find(connection, after, limit)).await?;
+        if found.idle.is_empty() {
+            return Ok(Forgotten { endpoints: 0, next: found.next });
+        }
+        self.writer.write(move |session| forget::remove(session, &found)).await
     }
 
     async fn redate(

@@ -6,7 +6,7 @@ use waxseal_keys::{Clock, SystemClock, Timestamp};
 
 use super::SqliteStore;
 use super::prune;
-use crate::store::{Kept, Removed, Slice};
+use crate::store::{Forgotten, Kept, Outbox, Removed, Slice};
 
 /// A slice takes some milliseconds; this is for a disk that many share.
 const BOUND: Duration = Duration::from_millis(500);
@@ -75,6 +75,16 @@ async fn no_slice_holds_the_writer_for_long() {
             let all = "SELECT (SELECT count(*) FROM attempts) + (SELECT count(*) FROM event_keys)";
             Ok(connection.query_row(all, [], |row| row.get(0))?)
         })
+        .await
+        .unwrap();
+    assert_eq!(left, 0);
+
+    // Nothing says whose the endpoints were, once nothing is kept of them.
+    let forgotten = store.forget_endpoints(None, 30_000).await.unwrap();
+    assert_eq!(forgotten, Forgotten { endpoints: 20_000, next: None });
+    let left: i64 = store
+        .readers
+        .read(|connection| Ok(connection.query_row("SELECT count(*) FROM routes", [], |row| row.get(0))?))
         .await
         .unwrap();
     assert_eq!(left, 0);

@@ -110,6 +110,11 @@ impl Session {
         }
     }
 
+    /// Forgets the number of an endpoint whose row is being removed.
+    pub(super) fn forget_route(&mut self, endpoint: EndpointId) {
+        self.routes.remove(&endpoint);
+    }
+
     fn remember(&mut self, endpoint: EndpointId, route: Route) {
         if self.routes.len() >= ROUTES_REMEMBERED {
             self.routes.clear();

@@ -9,6 +9,7 @@ use waxseal_keys::Timestamp;
 
 use super::SqliteStore;
 use super::failure::Failure;
+use super::forget::LOOK_AT;
 use super::merge::Range;
 use super::prune::OLDEST;
 use super::search::{MOST_LOOKED_AT, MOST_RANGES};
@@ -170,6 +171,7 @@ async fn what_the_engine_and_people_ask_for_is_found_by_index() {
         "SELECT l.id FROM delivery_live l CROSS JOIN routes r ON r.no = l.route
              WHERE l.expires_at IS NOT NULL AND l.expires_at <= 5 ORDER BY l.expires_at LIMIT 3",
         OLDEST,
+        LOOK_AT,
     ];
     let lists = [
         Range::All,

@@ -126,6 +126,10 @@ impl Outbox for Flaky {
         self.store.prune(slice).await
     }
 
+    async fn forget_endpoints(&self, after: Option<EndpointId>, limit: u32) -> Result<Forgotten, StoreError> {
+        self.store.forget_endpoints(after, limit).await
+    }
+
     async fn redate(
         &self,
         endpoint: EndpointId,
