@@ -53,6 +53,8 @@ async fn it_opens_prints_and_hands_on() {
     let local_event = handed_on.recv().await.unwrap();
     assert_eq!((&local_event["id"], &local_event["data"]["order"]), (&json!(event), &json!("991")));
     assert_eq!(local_event["sealed_to"], json!(private.kid()));
+    let delivered = |page: &Value| page["data"][0]["state"] == "delivered";
+    sender.api.until(&format!("/v1/deliveries?event={event}"), delivered).await;
 
     // What the local program does not take is not taken here: the sender comes again.
     local.status.store(500, Ordering::SeqCst);
@@ -60,7 +62,6 @@ async fn it_opens_prints_and_hands_on() {
     assert_eq!(handed_on.recv().await.unwrap()["id"], json!(event));
     process.line_after("not handed on: ");
     local.status.store(204, Ordering::SeqCst);
-    let delivered = |page: &Value| page["data"][0]["state"] == "delivered";
     sender.api.until(&format!("/v1/deliveries?event={event}"), delivered).await;
 
     // A key set of its own is published where a sender looks for one.
