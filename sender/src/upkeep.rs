@@ -143,6 +143,8 @@ impl Upkeep {
         let mut ticks = interval_at(first, self.retention.check_every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut trust = Trust::default();
+        // By now already: the clock may be set before there is anything to be done by it.
+        trust.trusts(self.clock.now(), this_instant());
         loop {
             ticks.tick().await;
             // Every node looks at its clock, whoever leads: the next one may.

@@ -48,7 +48,10 @@ impl SetBack {
             && by > TOLERANCE
         {
             let seconds = by.as_secs();
-            tracing::warn!(seconds, "the clock was set back; what waits is dated anew");
+            tracing::warn!(
+                seconds,
+                "the clock was set back; what waits is dated anew; see that it is kept right (NTP): receivers refuse wrong times"
+            );
             self.rounds = 2;
         }
         let regular = self.ticks.is_multiple_of(EVERY).then_some(Mend::IfNeeded);
@@ -88,8 +91,10 @@ async fn redate(shared: &Shared) -> Result<u64, StoreError> {
 async fn redate_endpoint(shared: &Shared, endpoint: EndpointId) -> Result<u64, StoreError> {
     let (mut moved, mut after) = (0, None);
     let now = shared.parts.clock.now();
+    // What others have dated since `now` was read, or by a clock that is a little ahead of ours, was not set back.
+    let latest = now.saturating_add(TOLERANCE);
     loop {
-        let redated = shared.parts.store.redate(endpoint, now, after, SLICE).await?;
+        let redated = shared.parts.store.redate(endpoint, now, latest, after, SLICE).await?;
         moved += redated.moved;
         after = redated.next;
         if after.is_none() {

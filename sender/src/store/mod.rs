@@ -143,13 +143,14 @@ pub trait Outbox: Debug + Send + Sync {
     /// the name of its consumer. Looks at `limit` endpoints, from behind `after` on.
     async fn forget_endpoints(&self, after: Option<EndpointId>, limit: u32) -> Result<Forgotten, StoreError>;
 
-    /// Moves what an endpoint has due later than `now`, and what was planned later than `now`: by a clock that was set
-    /// back since. It waits from now on for as long as it was to wait. What was never tried was to wait for nothing; what
-    /// was tried was planned when its last attempt was recorded. Looks at `limit` deliveries, from behind `after` on.
+    /// Moves what an endpoint has due later than `now` and was planned later than `latest`: by a clock that was set back
+    /// since. It waits from now on for as long as it was to wait. What was never tried was to wait for nothing; what was
+    /// tried was planned when its last attempt was recorded. Looks at `limit` deliveries, from behind `after` on.
     async fn redate(
         &self,
         endpoint: EndpointId,
         now: Timestamp,
+        latest: Timestamp,
         after: Option<DuePosition>,
         limit: u32,
     ) -> Result<Redated, StoreError>;

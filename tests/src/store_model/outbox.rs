@@ -197,6 +197,7 @@ impl Outbox for StoreModel {
         &self,
         endpoint: EndpointId,
         now: Timestamp,
+        latest: Timestamp,
         after: Option<DuePosition>,
         limit: u32,
     ) -> Result<Redated, StoreError> {
@@ -209,7 +210,7 @@ impl Outbox for StoreModel {
             let mut state = self.state()?;
             let entry = state.deliveries.get_mut(&live.id).expect("it is live");
             let planned_at = entry.last_attempt_at.unwrap_or(entry.due_at);
-            if planned_at > now {
+            if planned_at > latest {
                 entry.due_at = now.saturating_add(entry.due_at.duration_since(planned_at));
                 moved += 1;
             }

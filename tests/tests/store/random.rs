@@ -167,7 +167,8 @@ impl Walker {
                 format!("{expired:?}")
             }
             Step::Redate { endpoint, back, limit } => {
-                let redated = store.redate(endpoint_id(endpoint), at(now - back), None, limit).await;
+                let (set, latest) = (at(now - back), at(now - back / 2));
+                let redated = store.redate(endpoint_id(endpoint), set, latest, None, limit).await;
                 format!("{:?}", redated.unwrap())
             }
             Step::Prune { kept, until, limit } => {

@@ -157,12 +157,13 @@ impl Outbox for PostgresStore {
         &self,
         endpoint: EndpointId,
         now: Timestamp,
+        latest: Timestamp,
         after: Option<DuePosition>,
         limit: u32,
     ) -> Result<Redated, StoreError> {
         let found = self
             .readers
-            .read(|session| async move { redate::find(&session, endpoint, now, after, limit).await })
+            .read(|session| async move { redate::find(&session, endpoint, now, latest, after, limit).await })
             .await?;
         if found.ids.is_empty() {
             return Ok(Redated { moved: 0, next: found.next });

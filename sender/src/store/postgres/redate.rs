@@ -26,6 +26,7 @@ pub(super) async fn find(
     session: &Session,
     endpoint: EndpointId,
     now: Timestamp,
+    latest: Timestamp,
     after: Option<DuePosition>,
     limit: u32,
 ) -> Result<Found, Failure> {
@@ -41,7 +42,7 @@ pub(super) async fn find(
             0 => due_at,
             _ => optional_time(row, 3)?.unwrap_or(now),
         };
-        if planned_at > now {
+        if planned_at > latest {
             let to = now.saturating_add(due_at.duration_since(planned_at));
             found.ids.push(uuid(id.as_bytes()));
             found.from.push(due_at.as_millis());

@@ -110,12 +110,13 @@ impl Outbox for SqliteStore {
         &self,
         endpoint: EndpointId,
         now: Timestamp,
+        latest: Timestamp,
         after: Option<DuePosition>,
         limit: u32,
     ) -> Result<Redated, StoreError> {
         let found = self
             .readers
-            .read(move |connection| redate::find(connection, endpoint, now, after, limit))
+            .read(move |connection| redate::find(connection, endpoint, now, latest, after, limit))
             .await?;
         if found.moves.is_empty() {
             return Ok(Redated { moved: 0, next: found.next });

@@ -33,6 +33,7 @@ pub(super) fn find(
     connection: &Connection,
     endpoint: EndpointId,
     now: Timestamp,
+    latest: Timestamp,
     after: Option<DuePosition>,
     limit: u32,
 ) -> Result<Found, Failure> {
@@ -59,7 +60,7 @@ pub(super) fn find(
             0_u32 => due_at,
             _ => row.get::<_, Option<i64>>(3)?.map_or(now, Timestamp::from_millis),
         };
-        if planned_at > now {
+        if planned_at > latest {
             let to = now.saturating_add(due_at.duration_since(planned_at));
             found.moves.push(Move { route, id, from: due_at, to });
         }

@@ -134,10 +134,11 @@ impl Outbox for Flaky {
         &self,
         endpoint: EndpointId,
         now: Timestamp,
+        latest: Timestamp,
         after: Option<DuePosition>,
         limit: u32,
     ) -> Result<Redated, StoreError> {
-        self.store.redate(endpoint, now, after, limit).await
+        self.store.redate(endpoint, now, latest, after, limit).await
     }
 
     async fn event(&self, id: EventId) -> Result<Option<EventSummary>, StoreError> {
