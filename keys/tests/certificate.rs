@@ -118,6 +118,7 @@ fn the_key_of_a_certificate_is_read_and_its_dates_are_looked_at() {
     assert_eq!(keys.len(), 2);
     assert_eq!(keys[0].jwk.material(), key.public_jwk().material());
     assert_eq!(keys[0].not_after, START.saturating_add(DAY));
+    assert_eq!(keys[0].pem, made.to_pem(), "and nothing of what stood around it");
     let early = Timestamp::from_seconds(START.as_seconds() - 1);
     assert_eq!(read(&twice, early).unwrap_err(), CertificateRefused::NotYetValid);
     let late = START.saturating_add(DAY + HOUR);

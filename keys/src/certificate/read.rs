@@ -19,6 +19,8 @@ pub struct CertifiedKey {
     pub jwk: Jwk,
     /// Until when the certificate is in force.
     pub not_after: Timestamp,
+    /// The certificate by itself, PEM: without what stood around it.
+    pub pem: String,
 }
 
 /// Why a certificate was refused.
@@ -74,7 +76,9 @@ impl CertifiedKey {
             return Err(CertificateRefused::Expired);
         }
         let key = certificate.public_key().map_err(|_| PemError::Unsupported)?;
-        Ok(Self { jwk: public_from_openssl(&key)?, not_after })
+        let pem = certificate.to_pem().ok().and_then(|pem| String::from_utf8(pem).ok());
+        let pem = pem.ok_or(CertificateRefused::Malformed)?;
+        Ok(Self { jwk: public_from_openssl(&key)?, not_after, pem })
     }
 }
 

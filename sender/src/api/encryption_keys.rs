@@ -11,7 +11,7 @@ use axum::extract::State;
 use http::StatusCode;
 use serde_json::Value;
 use url::Url;
-use waxseal_keys::Timestamp;
+use waxseal_keys::{CertifiedKey, Timestamp};
 
 use super::auth::{Allowed, ToChangeConsumerKeys, ToRead};
 use super::input::{Fields, Refused, Wrong, found};
@@ -181,7 +181,7 @@ impl NewKeys {
     }
 }
 
-/// One or more certificates, PEM: their keys, as if they had been given as JWKs.
+/// One or more certificates, PEM: their keys, as if they had been given as JWKs, and when the certificates end.
 fn read_certificates(fields: &mut Fields, now: Timestamp) -> Result<Vec<KnownKey>, Refused> {
     if fields.has("jwks") || fields.has("jwks_uri") {
         fields.take("jwks");
@@ -195,7 +195,11 @@ fn read_certificates(fields: &mut Fields, now: Timestamp) -> Result<Vec<KnownKey
             return Err(format!("expected at most {MAX_KEYS} certificates, found {}", keys.len()).into());
         }
         let mut names = HashSet::new();
-        keys.iter().map(|key| read_key(&key.to_json(), &mut names, now)).collect()
+        let read = |key: &CertifiedKey| {
+            let known = read_key(&key.jwk.to_json(), &mut names, now)?;
+            Ok(KnownKey { certificate_not_after: Some(key.not_after), ..known })
+        };
+        keys.iter().map(read).collect()
     })
 }
 

@@ -109,6 +109,7 @@ pub(super) fn key_set(set: &EncryptionKeySet) -> Value {
             "jwk": key.jwk,
             "first_seen": moment(key.first_seen),
             "admitted_at": key.admitted_at.map(moment),
+            "certificate_not_after": key.certificate_not_after.map(moment),
         })
     });
     let keys: Vec<_> = keys.collect();

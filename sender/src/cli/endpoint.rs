@@ -9,7 +9,7 @@ use super::client::{Api, Remote};
 use super::consumer::set;
 use super::endpoint_auth::{AuthArgs, ClearArgs};
 use super::error::CliError;
-use super::keys::{KeySetCommand, read_key_set};
+use super::keys::{KeySetCommand, read_keys};
 use super::pace::PaceArgs;
 use super::page::Page;
 use super::publish::moment;
@@ -225,7 +225,8 @@ impl EndpointCommand {
                 pace.put_into(&mut body)?;
                 set(&mut body, "retry", retry.member());
                 if let Some(file) = keys {
-                    body["encryption_keys"] = json!({ "jwks": read_key_set(&file)? });
+                    let (form, keys) = read_keys(&file)?;
+                    body["encryption_keys"] = json!({ form: keys });
                 }
                 auth.add_to(&mut body)?;
                 output.item(&api.post(&["endpoints"], Some(body)).await?)

@@ -152,7 +152,8 @@ impl KeySetCommand {
         let set = [path, &["encryption-keys"]].concat();
         match self {
             Self::Set { file: Some(file), .. } => {
-                let body = json!({ "jwks": read_key_set(&file)? });
+                let (form, keys) = read_keys(&file)?;
+                let body = json!({ form: keys });
                 output.item(&api.put(&set, Some(body)).await?)
             }
             Self::Set { file: None, jwks_uri, admission } => {
@@ -177,16 +178,17 @@ impl KeySetCommand {
 }
 
 /// Reads public encryption keys from a file, or from standard input for `-`: a JWK, a set of them, or certificates in
-/// PEM. What is returned, and sent, is made of what was understood, so that a private key never leaves this machine.
+/// PEM. What is returned, the field of a request and its value, is made of what was understood, so that a private key
+/// never leaves this machine.
 ///
 /// # Errors
 /// If it cannot be read, or a key is not one that content can be sealed to.
-pub fn read_key_set(file: &str) -> Result<Value, CliError> {
+pub fn read_keys(file: &str) -> Result<(&'static str, Value), CliError> {
     let bytes = read_bytes(file)?;
     let refused = |why: String| CliError::plain(format!("{file}: {why}. Nothing was sent"));
     if bytes.windows(PEM_BEGIN.len()).any(|window| window == PEM_BEGIN) {
         let keys = certified(&bytes, SystemClock.now()).map_err(|error| refused(error.to_string()))?;
-        return Ok(json!({ "keys": keys.iter().map(Jwk::to_json).collect::<Vec<_>>() }));
+        return Ok(("certificates", keys.iter().map(|key| key.pem.as_str()).collect::<String>().into()));
     }
     let document: Value = serde_json::from_slice(&bytes)
         .map_err(|error| CliError::failed(format!("{file} is not JSON, nor a certificate in PEM"), error))?;
@@ -198,7 +200,7 @@ pub fn read_key_set(file: &str) -> Result<Value, CliError> {
         }
         Some(_) => return Err(refused("`keys` must be an array of keys".to_owned())),
     };
-    Ok(json!({ "keys": keys }))
+    Ok(("jwks", json!({ "keys": keys })))
 }
 
 fn public_key(key: &Value) -> Result<Value, String> {
@@ -252,7 +254,9 @@ mod tests {
     fn read(document: &Value) -> Result<Value, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), document.to_string()).unwrap();
-        read_key_set(file.path().to_str().unwrap()).map_err(|error| error.to_string())
+        let (form, keys) = read_keys(file.path().to_str().unwrap()).map_err(|error| error.to_string())?;
+        assert_eq!(form, "jwks");
+        Ok(keys)
     }
 
     #[test]
@@ -287,14 +291,20 @@ mod tests {
         let read = |text: String| {
             let file = tempfile::NamedTempFile::new().unwrap();
             fs::write(file.path(), text).unwrap();
-            read_key_set(file.path().to_str().unwrap()).map_err(|error| error.to_string())
+            read_keys(file.path().to_str().unwrap()).map_err(|error| error.to_string())
         };
-        let set = read(pem(now.saturating_sub(day), now.saturating_add(day))).unwrap();
-        assert_eq!(set["keys"][0]["x"], signer.public_jwk().to_json()["x"]);
+        let valid = pem(now.saturating_sub(day), now.saturating_add(day));
+        let private = waxseal_keys::pem::private_to_pem(&signer.to_jwk()).unwrap();
+        let private = String::from_utf8_lossy(&private).into_owned();
+        let sent = ("certificates", Value::from(valid.as_str()));
+        assert_eq!(
+            read(format!("{private}a note\n{valid}")).unwrap(),
+            sent,
+            "the certificate, and nothing else"
+        );
         let expired = read(pem(now.saturating_sub(2 * day), now.saturating_sub(day))).unwrap_err();
         assert!(expired.contains("expired") && expired.contains("Nothing was sent"), "{expired}");
-        let private = waxseal_keys::pem::private_to_pem(&signer.to_jwk()).unwrap();
-        let private = read(String::from_utf8_lossy(&private).into_owned()).unwrap_err();
+        let private = read(private).unwrap_err();
         assert!(private.contains("not a certificate"), "{private}");
     }
 

@@ -17,17 +17,17 @@ pub fn admissible(jwk: &Value, now: Timestamp) -> Result<KnownKey, JwkError> {
     known(&Jwk::from_value(jwk)?, now).map(|key| KnownKey { admitted_at: Some(now), ..key })
 }
 
-/// The keys of certificates that were given to us in PEM. Their dates count, who signed them does not: whoever gives
-/// them has been authenticated otherwise.
+/// The keys of certificates that were given to us in PEM, all of which can be sealed to. Their dates count, who signed
+/// them does not: whoever gives them has been authenticated otherwise.
 ///
 /// # Errors
 /// [`CertificateRefused`], in words for whoever gave them.
-pub fn certified(pem: &[u8], now: Timestamp) -> Result<Vec<Jwk>, CertificateRefused> {
-    let keys = CertifiedKey::from_pem(pem, now)?.into_iter().map(|certified| {
+pub fn certified(pem: &[u8], now: Timestamp) -> Result<Vec<CertifiedKey>, CertificateRefused> {
+    let keys = CertifiedKey::from_pem(pem, now)?;
+    for certified in &keys {
         EncryptionKey::from_jwk(&certified.jwk).map_err(PemError::Key)?;
-        Ok(certified.jwk)
-    });
-    keys.collect()
+    }
+    Ok(keys)
 }
 
 /// `keys` with what was known of them: since when, and since when they are admitted. A key that is not among them any
@@ -59,6 +59,7 @@ fn known(jwk: &Jwk, now: Timestamp) -> Result<KnownKey, JwkError> {
         jwk: jwk.to_json(),
         first_seen: now,
         admitted_at: None,
+        certificate_not_after: None,
     })
 }
 

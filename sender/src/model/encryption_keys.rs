@@ -77,11 +77,30 @@ pub struct KnownKey {
     pub first_seen: Timestamp,
     /// When it was admitted; never used before.
     pub admitted_at: Option<Timestamp>,
+    /// When the certificate ends in which it was given, if it was. The key itself does not end with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_not_after: Option<Timestamp>,
 }
 
 impl KnownKey {
     /// When its owner stops using it: the JWK's `exp`, if it says so.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.jwk.get("exp").and_then(serde_json::Value::as_i64).map(Timestamp::from_seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_was_kept_before_certificates_were_dated_is_read_and_written_as_it_was() {
+        let kept = r#"{"thumbprint":"one","jwk":{"kty":"EC"},"first_seen":1795293600000,"admitted_at":null}"#;
+        let key: KnownKey = serde_json::from_str(kept).unwrap();
+        assert_eq!(key.certificate_not_after, None);
+        assert_eq!(serde_json::to_string(&key).unwrap(), kept);
+        let dated = KnownKey { certificate_not_after: Some(Timestamp::from_seconds(1_795_300_000)), ..key };
+        let read: KnownKey = serde_json::from_str(&serde_json::to_string(&dated).unwrap()).unwrap();
+        assert_eq!(read, dated);
     }
 }

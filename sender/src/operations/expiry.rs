@@ -1,4 +1,5 @@
-//! What expires: consumers' encryption keys, the certificates of endpoints, the sender's own server certificate.
+//! What expires: consumers' encryption keys and the certificates in which they were given, the certificates of
+//! endpoints, the sender's own server certificate.
 //!
 //! What is told is when something stops working, so of several keys or roots that can take each other's place the last
 //! one counts, and where one of them has no end there is nothing to tell.
@@ -15,7 +16,7 @@ use super::notices::{self, Expiring};
 use crate::directory::{Directory, News};
 use crate::model::authentication::ClientCertificate;
 use crate::model::certificate::CertificateSummary;
-use crate::model::encryption_keys::{EncryptionKeySet, KeyOwner};
+use crate::model::encryption_keys::{EncryptionKeySet, KeyOwner, KnownKey};
 use crate::model::endpoint::Endpoint;
 use crate::model::told::Told;
 
@@ -23,7 +24,7 @@ use crate::model::told::Told;
 pub(super) async fn collect(directory: &Directory, server_certificate: Option<&Path>) -> Vec<Expiring> {
     let operator = directory.operator();
     let endpoints = directory.endpoints(None, None, usize::MAX);
-    let mut found: Vec<_> = directory.key_sets().iter().filter_map(|set| of_keys(set)).collect();
+    let mut found: Vec<_> = directory.key_sets().iter().flat_map(|set| of_keys(set)).collect();
     found.extend(endpoints.iter().flat_map(|endpoint| of_endpoint(endpoint)));
     found.retain(|one| one.consumer.is_none() || one.consumer != operator);
     if let Some(path) = server_certificate {
@@ -80,17 +81,28 @@ fn subject(one: &Expiring) -> String {
     format!("{}/{owner}/{}/{}", one.kind, one.fingerprint, one.not_after.as_millis())
 }
 
-/// The admitted key that lasts longest: after it nothing can be sealed.
-fn of_keys(set: &EncryptionKeySet) -> Option<Expiring> {
+/// The admitted key that lasts longest: after it nothing can be sealed. And that whose certificate does: its consumer
+/// has a plan for the day after it, which the sender, going on with the key, would not know.
+fn of_keys(set: &EncryptionKeySet) -> Vec<Expiring> {
+    let of_key = last(set, "encryption_key", KnownKey::expires_at);
+    let of_certificate = last(set, "encryption_certificate", |key| key.certificate_not_after);
+    [of_key, of_certificate].into_iter().flatten().collect()
+}
+
+fn last(
+    set: &EncryptionKeySet,
+    kind: &'static str,
+    end: impl Fn(&KnownKey) -> Option<Timestamp>,
+) -> Option<Expiring> {
     let admitted = set.keys.iter().filter(|key| key.admitted_at.is_some());
-    let ends: Option<Vec<_>> = admitted.map(|key| Some((key.expires_at()?, key))).collect();
+    let ends: Option<Vec<_>> = admitted.map(|key| Some((end(key)?, key))).collect();
     let (not_after, last) = ends?.into_iter().max_by_key(|(end, _)| *end)?;
     let endpoint = match &set.owner {
         KeyOwner::Consumer(_) => None,
         KeyOwner::Endpoint(_, endpoint) => Some(*endpoint),
     };
     Some(Expiring {
-        kind: "encryption_key",
+        kind,
         consumer: Some(set.owner.consumer().clone()),
         endpoint,
         fingerprint: last.thumbprint.clone(),

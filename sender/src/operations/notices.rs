@@ -67,13 +67,13 @@ pub struct HeldEndpoint {
 /// Something that expires.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Expiring {
-    /// `encryption_key`, `client_certificate`, `trusted_certificate` or `server_certificate`.
+    /// `encryption_key`, `encryption_certificate`, `client_certificate`, `trusted_certificate` or `server_certificate`.
     pub kind: &'static str,
     /// Whose it is; nobody's: the sender's.
     pub consumer: Option<ConsumerId>,
     /// Whose it is alone, or where it is used.
     pub endpoint: Option<EndpointId>,
-    /// A key's thumbprint (RFC 7638), or a certificate's SHA-256.
+    /// A key's thumbprint (RFC 7638), also of one that was given in a certificate; or a certificate's SHA-256.
     pub fingerprint: String,
     /// When it ends.
     pub not_after: Timestamp,

@@ -34,6 +34,7 @@ fn set(source: KeySource, thumbprints: &[&str]) -> EncryptionKeySet {
         jwk: serde_json::Value::Null,
         first_seen: at(0),
         admitted_at: None,
+        certificate_not_after: None,
     };
     let owner = KeyOwner::Consumer(ConsumerId::parse("acme").unwrap());
     EncryptionKeySet { owner, source, keys: thumbprints.iter().map(key).collect() }

@@ -27,6 +27,7 @@ fn set(ends: &[Option<Timestamp>]) -> EncryptionKeySet {
         jwk: end.map_or_else(|| json!({}), |end| json!({ "exp": end.as_seconds() })),
         first_seen: NOW,
         admitted_at: Some(NOW),
+        certificate_not_after: None,
     };
     let owner = KeyOwner::Consumer(ConsumerId::parse("acme").unwrap());
     EncryptionKeySet { owner, source: KeySource::Pinned, keys: ends.iter().enumerate().map(key).collect() }
@@ -60,8 +61,27 @@ fn many_are_one_event() {
 
 #[test]
 fn of_several_keys_the_last_one_counts() {
-    assert_eq!(of_keys(&set(&[])), None);
-    assert_eq!(of_keys(&set(&[Some(in_days(1)), None])), None, "one of them has no end");
-    let last = of_keys(&set(&[Some(in_days(1)), Some(in_days(9)), Some(in_days(3))])).unwrap();
+    assert_eq!(of_keys(&set(&[])), []);
+    assert_eq!(of_keys(&set(&[Some(in_days(1)), None])), [], "one of them has no end");
+    let [last] = &of_keys(&set(&[Some(in_days(1)), Some(in_days(9)), Some(in_days(3))]))[..] else {
+        panic!()
+    };
     assert_eq!((last.not_after, &*last.fingerprint, last.kind), (in_days(9), "key-1", "encryption_key"));
+}
+
+#[test]
+fn of_several_certificates_of_keys_the_last_one_counts() {
+    let certified = |ends: &[Option<Timestamp>]| {
+        let mut set = set(&vec![None; ends.len()]);
+        for (key, end) in set.keys.iter_mut().zip(ends) {
+            key.certificate_not_after = *end;
+        }
+        set
+    };
+    assert_eq!(of_keys(&certified(&[Some(in_days(1)), None])), [], "one of the keys was given by itself");
+    let mut several = certified(&[Some(in_days(1)), Some(in_days(9)), Some(in_days(30))]);
+    several.keys[2].admitted_at = None;
+    let [last] = &of_keys(&several)[..] else { panic!() };
+    let found = (last.not_after, &*last.fingerprint, last.kind);
+    assert_eq!(found, (in_days(9), "key-1", "encryption_certificate"));
 }

@@ -57,6 +57,7 @@ async fn a_fetched_key_is_used_once_it_is_admitted() {
         jwk: encryption_jwk(),
         first_seen: NOW,
         admitted_at: None,
+        certificate_not_after: None,
     };
     let found = |set: &mut waxseal_sender::model::encryption_keys::EncryptionKeySet| {
         set.keys.push(fetched);

@@ -117,6 +117,9 @@ async fn a_consumer_may_give_its_key_as_a_certificate() {
         (&set["keys"][0]["thumbprint"], &set["keys"][1]["thumbprint"]),
         (&json!(first), &json!(second))
     );
+    for key in set["keys"].as_array().unwrap() {
+        assert_eq!(key["certificate_not_after"], "2026-11-22T20:39:58.000Z");
+    }
 
     let before = world.kept().await;
     let (_, over) = certificate(SignatureAlgorithm::Es256, yesterday, yesterday.saturating_add(DAY / 2));

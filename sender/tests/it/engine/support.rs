@@ -219,6 +219,7 @@ impl Sender {
             jwk: public.to_json(),
             first_seen: now,
             admitted_at: Some(now),
+            certificate_not_after: None,
         };
         let owner = KeyOwner::Consumer(ConsumerId::parse(consumer).unwrap());
         let set = EncryptionKeySet { owner, source: KeySource::Pinned, keys: vec![known] };

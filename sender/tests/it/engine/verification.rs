@@ -190,6 +190,7 @@ async fn a_further_attempt_tries_the_other_key_whatever_was_answered() {
         jwk: key.public_jwk().to_json(),
         first_seen: noon(),
         admitted_at: Some(noon()),
+        certificate_not_after: None,
     });
     let owner = KeyOwner::Consumer(ConsumerId::parse("acme").unwrap());
     let set = EncryptionKeySet { owner, source: KeySource::Pinned, keys: known.collect() };

@@ -117,7 +117,7 @@ pub(crate) fn jwk(kid: &str) -> Value {
 
 pub(crate) fn known(jwk: &Value, first_seen: Timestamp, admitted_at: Option<Timestamp>) -> KnownKey {
     let thumbprint = waxseal_keys::Jwk::from_value(jwk).unwrap().thumbprint().to_string();
-    KnownKey { thumbprint, jwk: jwk.clone(), first_seen, admitted_at }
+    KnownKey { thumbprint, jwk: jwk.clone(), first_seen, admitted_at, certificate_not_after: None }
 }
 
 /// What a `jwks_uri` answers, as a test has it.

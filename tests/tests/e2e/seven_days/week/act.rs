@@ -160,7 +160,13 @@ impl Week {
             let public = self.decryption_keys[*key].public_jwk();
             let thumbprint = public.thumbprint().as_str().to_owned();
             let first_seen = START.saturating_add(DAY * u32::try_from(*key).unwrap());
-            KnownKey { thumbprint, jwk: public.to_json(), first_seen, admitted_at: Some(first_seen) }
+            KnownKey {
+                thumbprint,
+                jwk: public.to_json(),
+                first_seen,
+                admitted_at: Some(first_seen),
+                certificate_not_after: None,
+            }
         };
         let sealed = self.roles.iter().find(|role| role.sealed).unwrap();
         let owner = KeyOwner::Consumer(ConsumerId::parse(sealed.name).unwrap());
