@@ -1,5 +1,7 @@
 //! What the operator is told, from its cause to the operator's endpoint.
 
+mod arriving;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +30,10 @@ struct Telling {
 
 impl Telling {
     fn start(sender: &Sender, engine: &EngineHandle) -> Self {
+        Self::by(sender, engine, policy())
+    }
+
+    fn by(sender: &Sender, engine: &EngineHandle, policy: OperationsPolicy) -> Self {
         let EngineParts { store, directory, signing_keys, clock, .. } = &sender.parts;
         let parts = OperationsParts {
             directory: directory.clone(),
@@ -38,7 +44,7 @@ impl Telling {
             clock: clock.clone(),
         };
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(Operations::new(parts, policy()).run(stopped, Leadership::sole()));
+        let task = tokio::spawn(Operations::new(parts, policy).run(stopped, Leadership::sole()));
         Self { stop, task }
     }
 
