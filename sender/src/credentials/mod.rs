@@ -25,6 +25,7 @@ use self::tokens::{Token, Tokens};
 use crate::engine::egress::{Access, Egress};
 use crate::engine::hold::Hold;
 use crate::engine::post::BodyEnd;
+use crate::host_limits::HostLimits;
 use crate::model::authentication::{Authentication, Basic, ClientCertificate};
 use crate::model::certificate::CertificateWithKey;
 use crate::model::endpoint::Endpoint;
@@ -85,6 +86,14 @@ impl Credentials {
         self
     }
 
+    /// With other bounds than those that are usual on how often tokens are renewed before their time, because endpoints
+    /// refuse them. For each consumer and host once a minute is a bound beside them.
+    #[must_use]
+    pub fn renewing_within(mut self, limits: HostLimits) -> Self {
+        self.tokens.renewing_within(limits);
+        self
+    }
+
     /// What `endpoint` is to be shown; `None` for nothing but the token, as most. Waits only where an authorization
     /// server has to be asked.
     ///
@@ -101,7 +110,7 @@ impl Credentials {
     }
 
     /// To be asked when `endpoint` refused what it was shown: sees to it that there is another token, at most once a
-    /// minute for each host. `true`: there is one, and the same may be posted again at once, once.
+    /// minute for each of its consumer's hosts. `true`: there is one, and the same may be posted again at once, once.
     pub async fn renew_after_refusal(&self, endpoint: &Endpoint, shown: &Shown) -> bool {
         let oauth2 = endpoint.authentication.as_ref().and_then(|shown| shown.oauth2.as_ref());
         match (oauth2, &shown.token) {

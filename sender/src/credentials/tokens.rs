@@ -8,7 +8,8 @@
 //!   that it has not failed before: whoever corrects a mistake need not wait, and whoever registers many endpoints
 //!   cannot make a flood of it. The count is each consumer's own, so that one cannot use up another's.
 //! - A failure takes as long as the longest, whatever there is at the token URL.
-//! - A refusal by the endpoint renews a token before its time, at most once a minute for each consumer and host.
+//! - A refusal by the endpoint renews a token before its time, at most once a minute for each consumer and host, and
+//!   six hundred times an hour at one host, whoever the consumers are.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -41,6 +42,8 @@ pub(super) struct Tokens {
     hosts: Mutex<LruCache<(ConsumerId, String), Arc<Host>>>,
     /// Who was asked for the first time with some settings, for whom.
     first_asked: Mutex<Hosts>,
+    /// Who was asked before a token's time, for whom.
+    renewed: Mutex<Hosts>,
     /// How long a question that fails takes at least.
     failing_after: Duration,
 }
@@ -103,13 +106,18 @@ struct HostHistory {
 impl Tokens {
     pub(super) fn new(egress: Arc<Egress>, signing_keys: Arc<SigningKeys>, clock: Arc<dyn Clock>) -> Self {
         let (known, hosts) = (LruCache::new(CLIENTS_KEPT), LruCache::new(CLIENTS_KEPT));
-        let first_asked = Mutex::new(Hosts::new(FIRST_ASKED));
+        let (first_asked, renewed) = (Hosts::new(FIRST_ASKED), Hosts::new(RENEWED));
+        let (first_asked, renewed) = (Mutex::new(first_asked), Mutex::new(renewed));
         let (known, hosts, failing_after) = (Mutex::new(known), Mutex::new(hosts), TIMEOUT);
-        Self { egress, signing_keys, clock, known, hosts, first_asked, failing_after }
+        Self { egress, signing_keys, clock, known, hosts, first_asked, renewed, failing_after }
     }
 
     pub(super) fn failing_after(&mut self, at_least: Duration) {
         self.failing_after = at_least;
+    }
+
+    pub(super) fn renewing_within(&mut self, limits: HostLimits) {
+        self.renewed = Mutex::new(Hosts::new(limits));
     }
 
     /// The token for an endpoint, fetched if there is none that lasts.
@@ -152,10 +160,14 @@ impl Tokens {
             let host = self.host(endpoint, &client);
             let mut history = host.history();
             let rested = history.renewed_at.is_none_or(|at| at > now || now.duration_since(at) >= MINUTE);
-            if rested {
+            let may_renew = rested && {
+                let (url, consumer) = (&client.settings.token_url, &endpoint.consumer);
+                lock(&self.renewed).reserve(url, consumer, now).is_ok()
+            };
+            if may_renew {
                 history.renewed_at = Some(now);
             }
-            rested
+            may_renew
         };
         if may_renew {
             self.ask_if_allowed(endpoint, &client).await;
@@ -313,5 +325,9 @@ const FIRST_ASKED: HostLimits = HostLimits {
     an_hour_for_consumer: 1_500,
     an_hour_everywhere: 1_500,
 };
+/// Many consumers may have one authorization server, which may take back all of its tokens at once: each of them is
+/// served within the minute. Together they are no flood.
+const RENEWED: HostLimits =
+    HostLimits { apart: Duration::ZERO, an_hour: 600, an_hour_for_consumer: 60, an_hour_everywhere: 600 };
 /// How often a host may fail within a minute before new settings have to wait, too.
 const NEW_SETTINGS: usize = 5;

@@ -1,6 +1,7 @@
 //! What endpoints are shown beside the token, on the wire; and tokens of authorization servers, as the clock goes.
 
 mod echo;
+mod refused;
 mod waiting;
 mod world;
 
