@@ -1,32 +1,62 @@
-//! Consumers' encryption keys: by `jwks_uri` with admission, missing, arriving late.
+//! Consumers' encryption keys: by `jwks_uri` with admission, rolled over there, missing, arriving late.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 
 use axum::Router;
-use axum::routing::get;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
 use serde_json::{Value, json};
 use waxseal_keys::EncryptionKeyType;
+use waxseal_tests::api::Api;
 use waxseal_tests::consumer::{Consumer, ConsumerSetup};
 use waxseal_tests::sender::SenderFolder;
 use waxseal_tests::sink::Sink;
 
-use crate::support::{endpoint, key, publish, register, trusted_endpoint};
+use crate::support::{endpoint, key, publish, register, set, trusted_endpoint};
 
-/// Serves a JWK Set that the test can change.
-async fn jwks_server(set: Value) -> (String, Arc<RwLock<Value>>) {
-    let shared = Arc::new(RwLock::new(set));
-    let served = Arc::clone(&shared);
-    let router = Router::new().route(
-        "/jwks.json",
-        get(move || async move {
+/// A JWK Set behind a URL, that the test can change.
+struct JwksServer {
+    url: String,
+    set: Arc<RwLock<Value>>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl JwksServer {
+    /// Serves this set, to be used for an hour.
+    async fn start(set: Value) -> Self {
+        let (set, asked) = (Arc::new(RwLock::new(set)), Arc::<AtomicUsize>::default());
+        let (served, counted) = (Arc::clone(&set), Arc::clone(&asked));
+        let answer = move || async move {
+            counted.fetch_add(1, Ordering::SeqCst);
             let text = served.read().unwrap().to_string();
-            ([("content-type", "application/jwk-set+json"), ("cache-control", "max-age=1")], text)
-        }),
-    );
+            ([("content-type", "application/jwk-set+json"), ("cache-control", "max-age=3600")], text)
+        };
+        let origin = serve(Router::new().route("/jwks.json", get(answer))).await;
+        Self { url: format!("{origin}/jwks.json"), set, asked }
+    }
+
+    fn publish(&self, set: Value) {
+        *self.set.write().unwrap() = set;
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+async fn serve(router: Router) -> String {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
+    let origin = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await });
-    (url, shared)
+    origin
+}
+
+/// Lets `acme` give its keys by this URL, and waits until they are known.
+async fn fetched(api: &Api, jwks: &JwksServer) {
+    let path = "/v1/consumers/acme/encryption-keys";
+    api.put(path, json!({ "jwks_uri": jwks.url, "admission": "automatic" })).await;
+    api.until(path, |answer| answer["keys"].as_array().is_some_and(|keys| !keys.is_empty())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,7 +65,7 @@ async fn a_fetched_key_is_used_only_once_it_is_admitted() {
     let sender = folder.start().await;
     let (secret, set) = key(EncryptionKeyType::P256);
     let thumbprint = secret.public_jwk().thumbprint().to_string();
-    let (jwks_uri, _) = jwks_server(set).await;
+    let jwks = JwksServer::start(set).await;
     let consumer = Consumer::start(&ConsumerSetup {
         issuer: &folder.origin,
         audience: "acme",
@@ -49,7 +79,7 @@ async fn a_fetched_key_is_used_only_once_it_is_admitted() {
     register(&sender.api, "acme").await;
     sender
         .api
-        .put("/v1/consumers/acme/encryption-keys", json!({ "jwks_uri": jwks_uri, "admission": "approve" }))
+        .put("/v1/consumers/acme/encryption-keys", json!({ "jwks_uri": jwks.url, "admission": "approve" }))
         .await;
     let seen = |answer: &Value| answer["keys"][0]["thumbprint"] == thumbprint.as_str();
     let set = sender.api.until("/v1/consumers/acme/encryption-keys", seen).await;
@@ -72,7 +102,7 @@ async fn automatic_admission_uses_a_fetched_key_at_once() {
     let folder = SenderFolder::init("", None);
     let sender = folder.start().await;
     let (secret, set) = key(EncryptionKeyType::X25519);
-    let (jwks_uri, _) = jwks_server(set).await;
+    let jwks = JwksServer::start(set).await;
     let consumer = Consumer::start(&ConsumerSetup {
         issuer: &folder.origin,
         audience: "acme",
@@ -84,11 +114,80 @@ async fn automatic_admission_uses_a_fetched_key_at_once() {
         tls: None,
     });
     register(&sender.api, "acme").await;
-    let source = json!({ "jwks_uri": jwks_uri, "admission": "automatic" });
-    sender.api.put("/v1/consumers/acme/encryption-keys", source).await;
+    fetched(&sender.api, &jwks).await;
     endpoint(&sender.api, "acme", &consumer.url("orders"), "sealed", None).await;
     publish(&sender.api, "acme", json!(2)).await;
     assert_eq!(consumer.until_taken(1).await[0].data, "2");
+}
+
+/// The sender would not ask for an hour, and not post again for an hour.
+const PATIENT: &str = "[delivery]\nretry = [\"1h\"]\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_rolled_over_is_found_out_by_the_answer_and_the_event_posted_again_at_once() {
+    let folder = SenderFolder::init(PATIENT, None);
+    let sender = folder.start().await;
+    let api = &sender.api;
+    let (old, old_set) = key(EncryptionKeyType::P256);
+    let (new, _) = key(EncryptionKeyType::P256);
+    let jwks = JwksServer::start(old_set).await;
+    register(api, "acme").await;
+    fetched(api, &jwks).await;
+    let (old_kid, new_kid) = (old.kid().to_owned(), new.kid().to_owned());
+    // The new key stands behind the old one, which the receiver has put away already.
+    jwks.publish(set(&[&old, &new]));
+    let consumer = Consumer::start(&ConsumerSetup {
+        issuer: &folder.origin,
+        audience: "acme",
+        scopes: &["orders"],
+        protection: "sealed",
+        keys: &[new],
+        fail_first: 0,
+        delay_ms: 0,
+        tls: None,
+    });
+    trusted_endpoint(api, "acme", &consumer.url("orders"), "sealed", None).await;
+    let event = publish(api, "acme", json!({ "n": 1 })).await;
+    assert_eq!(consumer.until_taken(1).await[0].data, r#"{"n":1}"#);
+
+    let delivered = |answer: &Value| answer["data"][0]["state"] == "delivered";
+    let deliveries = api.until(&format!("/v1/deliveries?event={event}"), delivered).await;
+    let id = deliveries["data"][0]["id"].as_str().unwrap();
+    let attempts = api.get(&format!("/v1/deliveries/{id}/attempts")).await;
+    let told: Vec<_> = attempts["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|attempt| (attempt["result"].as_str().unwrap(), attempt["encryption_kid"].as_str().unwrap()))
+        .collect();
+    assert_eq!(told, [("answer.invalid_key", old_kid.as_str()), ("delivered", new_kid.as_str())]);
+    assert_eq!(jwks.asked(), 2, "when it was named, and when the old key was refused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_answers_that_a_key_is_wrong_ask_for_the_set_once() {
+    let folder = SenderFolder::init(PATIENT, None);
+    let sender = folder.start().await;
+    let api = &sender.api;
+    let jwks = JwksServer::start(key(EncryptionKeyType::P256).1).await;
+    register(api, "acme").await;
+    fetched(api, &jwks).await;
+    let posted = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&posted);
+    let refuse = move || async move {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let body = r#"{"err":"invalid_key","description":"."}"#;
+        (StatusCode::BAD_REQUEST, [("content-type", "application/json")], body)
+    };
+    let origin = serve(Router::new().route("/hooks", post(refuse))).await;
+    trusted_endpoint(api, "acme", &format!("{origin}/hooks"), "sealed", None).await;
+    for number in 0..50 {
+        publish(api, "acme", json!(number)).await;
+    }
+    let refused = |answer: &Value| answer["data"].as_array().is_some_and(|all| all.len() == 50);
+    api.until("/v1/deliveries?consumer=acme&state=retrying&limit=100", refused).await;
+    assert_eq!(posted.load(Ordering::SeqCst), 50, "nothing is posted again under the key that was refused");
+    assert_eq!(jwks.asked(), 2, "when it was named, and once for all of the answers");
 }
 
 #[tokio::test(flavor = "multi_thread")]
