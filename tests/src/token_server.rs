@@ -1,4 +1,4 @@
-//! An authorization server that enforces what RFC 6749 and RFC 7523 say, and a resource that its tokens open.
+//! An authorization server that enforces what RFC 6749, RFC 7523 and RFC 8707 say, and a resource that its tokens open.
 //!
 //! Relies on josekit for assertions, which the sender does not sign with, and on the sender's published JWKS. Tokens
 //! are good for as long as they were given, and can be taken back.
@@ -14,7 +14,7 @@ use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use josekit::jwk::{Jwk, JwkSet};
-use josekit::jws::ES256;
+use josekit::jws::{ES256, EdDSA, JwsVerifier, PS256};
 use josekit::jwt;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -46,6 +46,10 @@ struct Shared {
 
 struct Inside {
     lifetime: Duration,
+    /// What its tokens are good for, which a client has to ask for.
+    scope: String,
+    /// For whom they are good, which a client has to name, if that is said.
+    audience: Option<String>,
     fetches: Vec<StatusCode>,
     good_until: HashMap<String, Timestamp>,
     assertions: HashSet<String>,
@@ -55,12 +59,14 @@ struct Inside {
 }
 
 impl TokenServer {
-    /// Starts one that knows the client `waxseal`; its tokens last so long.
+    /// Starts one that knows the client `waxseal`, which asks for the scope `hooks`; its tokens last so long.
     pub async fn start(proof: Proof, lifetime: Duration) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let inside = Inside {
             lifetime,
+            scope: "hooks".to_owned(),
+            audience: None,
             fetches: Vec::new(),
             good_until: HashMap::new(),
             assertions: HashSet::new(),
@@ -112,6 +118,12 @@ impl TokenServer {
         self.inside().lifetime = lifetime;
     }
 
+    /// Gives tokens from now on to those alone who ask for this scope and this audience.
+    pub fn demand(&self, scope: &str, audience: Option<&str>) {
+        let mut inside = self.inside();
+        (inside.scope, inside.audience) = (scope.to_owned(), audience.map(str::to_owned));
+    }
+
     fn inside(&self) -> MutexGuard<'_, Inside> {
         self.shared.inside()
     }
@@ -123,10 +135,23 @@ impl Shared {
     }
 
     /// What is wrong with a request for a token.
-    async fn refusal(&self, headers: &HeaderMap, form: &HashMap<String, String>) -> Option<&'static str> {
+    async fn refusal(
+        &self,
+        headers: &HeaderMap,
+        form: &HashMap<String, String>,
+    ) -> Option<(StatusCode, &'static str)> {
         let said = |name: &str| form.get(name).map(String::as_str);
-        if said("grant_type") != Some("client_credentials") {
-            return Some("unsupported_grant_type");
+        let asked = if said("grant_type") != Some("client_credentials") {
+            Some("unsupported_grant_type")
+        } else if said("scope") != Some(&self.inside().scope) {
+            Some("invalid_scope")
+        } else if said("audience") != self.inside().audience.as_deref() {
+            Some("invalid_target")
+        } else {
+            None
+        };
+        if let Some(error) = asked {
+            return Some((StatusCode::BAD_REQUEST, error));
         }
         let authorization = headers.get("authorization").map(|value| value.to_str().unwrap());
         let proved = match &self.proof {
@@ -144,7 +169,7 @@ impl Shared {
                 right && authorization.is_none() && self.believes(said("client_assertion")?, jwks_url).await
             }
         };
-        (!proved).then_some("invalid_client")
+        (!proved).then_some((StatusCode::UNAUTHORIZED, "invalid_client"))
     }
 
     /// RFC 7523 section 3.
@@ -155,8 +180,8 @@ impl Shared {
         let claim = |name: &str| header.claim(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (typ, kid) = (claim("typ"), claim("kid"));
         let key: Option<&Jwk> = set.get(&kid).into_iter().next();
-        let Some(verifier) = key.and_then(|key| ES256.verifier_from_jwk(key).ok()) else { return false };
-        let Ok((payload, _)) = jwt::decode_with_verifier(assertion, &verifier) else { return false };
+        let Some(verifier) = key.and_then(verifier) else { return false };
+        let Ok((payload, _)) = jwt::decode_with_verifier(assertion, verifier.as_ref()) else { return false };
         let (now, expires) = (SystemClock.now().as_seconds(), payload.claim("exp").and_then(Value::as_i64));
         let lives = expires.is_some_and(|at| at > now && at <= now + 60);
         let audience = payload.audience() == Some(vec![self.token_url.as_str()]);
@@ -164,6 +189,16 @@ impl Shared {
         let fresh = payload.jwt_id().is_some_and(|id| self.inside().assertions.insert(id.to_owned()));
         let no_event = payload.claim("events").is_none() && typ == "JWT";
         lives && audience && iss == Some("waxseal") && sub == Some("waxseal") && fresh && no_event
+    }
+}
+
+/// What verifies under this key, by the algorithm that it says of itself.
+fn verifier(key: &Jwk) -> Option<Box<dyn JwsVerifier>> {
+    match key.algorithm()? {
+        "ES256" => Some(Box::new(ES256.verifier_from_jwk(key).ok()?)),
+        "EdDSA" => Some(Box::new(EdDSA.verifier_from_jwk(key).ok()?)),
+        "PS256" => Some(Box::new(PS256.verifier_from_jwk(key).ok()?)),
+        _ => None,
     }
 }
 
@@ -175,9 +210,9 @@ async fn token(
     let form = form_urlencoded::parse(body.as_bytes()).into_owned().collect();
     let refusal = shared.refusal(&headers, &form).await;
     let mut inside = shared.inside();
-    let status = if refusal.is_some() { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
+    let status = refusal.map_or(StatusCode::OK, |(status, _)| status);
     inside.fetches.push(status);
-    if let Some(error) = refusal {
+    if let Some((_, error)) = refusal {
         return (status, Json(json!({ "error": error, "error_description": "no" })));
     }
     let token = format!("token-{}", inside.fetches.len());

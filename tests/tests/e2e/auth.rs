@@ -1,5 +1,9 @@
 //! Who we are to an endpoint, and who it is to us: against a real nginx and an authorization server that enforce it.
 
+mod combined;
+mod fixed;
+mod oauth2;
+
 use std::time::Duration;
 
 use openssl::x509::X509;
@@ -157,6 +161,13 @@ async fn basic_and_an_api_key_with_nginx() {
     assert!(!log.contains("s3cret") && !log.contains("with spaces"), "{log}");
 }
 
+/// The pin of a certificate's key.
+fn pin_of(pem: &str) -> String {
+    let key = X509::from_pem(pem.as_bytes()).unwrap().public_key().unwrap();
+    let digest = openssl::sha::sha256(&key.public_key_to_der().unwrap());
+    format!("sha256/{}", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, digest))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pins_and_the_floor_of_tls_with_nginx() {
     let folder = SenderFolder::init("", None);
@@ -168,10 +179,7 @@ async fn pins_and_the_floor_of_tls_with_nginx() {
     let old = format!("ssl_protocols TLSv1.1; ssl_ciphers ALL:@SECLEVEL=0; {takes}");
     let twelve = format!("ssl_protocols TLSv1.2; {takes}");
     let nginx = Nginx::start(&pki, &[], &[takes, &twelve, &old]);
-    let root = X509::from_pem(pki.root().as_bytes()).unwrap();
-    let digest = openssl::sha::sha256(&root.public_key().unwrap().public_key_to_der().unwrap());
-    let pin =
-        format!("sha256/{}", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, digest));
+    let pin = pin_of(&pki.root());
     let backup = format!("sha256/{}=", "A".repeat(43));
     let other = format!("sha256/{}=", "B".repeat(42) + "A");
     let asked =
