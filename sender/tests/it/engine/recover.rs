@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::response::IntoResponse;
 use http::StatusCode;
@@ -66,7 +67,7 @@ async fn begin(sender: &Sender, endpoint: EndpointId, edit: impl FnOnce(&mut Rec
         endpoint: endpoint.id,
         consumer: endpoint.consumer.clone(),
         since: waxseal_keys::Timestamp::from_seconds(0),
-        until: now.saturating_add(std::time::Duration::from_millis(1)),
+        until: now.saturating_add(Duration::from_millis(1)),
         states: vec![DeliveryState::Exhausted],
         event_types: BTreeSet::new(),
         rate: 500,
@@ -174,6 +175,34 @@ async fn an_endpoint_that_does_not_take_them_gets_a_few_and_no_more() {
     let filter = DeliveryFilter { limit: 1_000, order: Order::OldestFirst, ..DeliveryFilter::default() };
     let all = sender.parts.store.deliveries(filter).await.unwrap().deliveries;
     assert_eq!(all.len(), 401, "one redelivery for each, none twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_goes_no_faster_than_it_was_asked_to() {
+    const RATE: u32 = 10;
+    const FAILED: u32 = 20;
+    // It adds its share five times in a second, for the first time at once. A machine that is busy makes that later.
+    const TURNS_APART: Duration = Duration::from_millis(200);
+    let (sender, _receiver, endpoint, works) = sender().await;
+    let engine = sender.start();
+    failed(&sender, &engine, usize::try_from(FAILED).unwrap()).await;
+    works.store(true, Ordering::SeqCst);
+    let clock = sender.parts.clock.clone();
+    let begun = clock.now();
+    let _stop = run(&sender, &engine);
+    let id = begin(&sender, endpoint, |recovery| recovery.rate = RATE).await;
+    let ended = until(async || {
+        let recovery = sender.parts.directory.recovery(id).unwrap();
+        // In this order: until the time was read nothing less can have been added.
+        let turns = clock.now().duration_since(begun).as_millis() / TURNS_APART.as_millis() + 1;
+        let most = u64::try_from(turns).unwrap() * u64::from(RATE) / 5;
+        assert!(recovery.redelivered <= most, "{} after {turns} turns", recovery.redelivered);
+        (recovery.state == RecoveryState::Finished).then_some(recovery)
+    });
+    let ended = ended.await;
+    assert_eq!(ended.redelivered, u64::from(FAILED));
+    let took = ended.ended_at.unwrap().duration_since(ended.created_at);
+    assert!(took >= TURNS_APART * 9, "ten turns of two each, in {took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
