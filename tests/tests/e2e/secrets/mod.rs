@@ -6,6 +6,7 @@ mod evidence;
 mod key;
 mod service;
 mod setup;
+mod upkeep;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,6 +19,7 @@ use waxseal_tests::sender::{Sender, SenderFolder};
 use self::confidential::{CONTENTS, CREDENTIALS, content};
 use self::evidence::Evidence;
 use self::setup::{Outside, configure, refused, refused_a_token};
+use self::upkeep::Elsewhere;
 use crate::program::waxseal;
 use crate::support::{SHORT_KEYS, TYPE};
 
@@ -32,14 +34,18 @@ async fn nothing_that_is_confidential_is_in_files_logs_or_metrics() {
     // Credentials are kept from whoever may read lists, too.
     let (mut contents, mut credentials) = (Secrets::default(), Secrets::default());
     let (mut evidence, mut lists) = (Evidence::default(), Evidence::default());
+    let elsewhere = Elsewhere::new();
 
     configure(&sender.api, &folder, &outside, &mut credentials).await;
     refused(&sender.api, &folder, &mut credentials).await;
     refused_a_token(&sender.api, &outside).await;
+    let stranger = upkeep::ask_a_stranger(&sender.api, &outside).await;
     let event = publish(&sender.api, &folder, &outside).await;
     operate(&sender.api, &folder, &outside, &mut credentials, &mut lists, &event).await;
+    upkeep::until_not_confirmed(&sender.api, &stranger).await;
     evidence.add("metrics", sender.api.text("/metrics").await);
     evidence.add_files("while it runs", folder.path());
+    upkeep::back_up(&folder, &elsewhere, "while it runs", &mut evidence);
 
     outside.failing.answer(500);
     for number in 0..50 {
@@ -49,7 +55,9 @@ async fn nothing_that_is_confidential_is_in_files_logs_or_metrics() {
     sender.process.kill();
     evidence.add_files("after the kill", folder.path());
     evidence.add("first log", sender.process.last_words());
-    key::add_those_of_sender(folder.path(), &mut credentials).await;
+    key::add_those_of_sender(folder.path(), &folder.file("waxseal.key"), &mut credentials).await;
+    upkeep::rewrap(&folder, &elsewhere, &mut evidence);
+    evidence.add_files("after the rewrap", folder.path());
 
     let config = std::fs::read_to_string(folder.file("waxseal.toml")).unwrap();
     let config = config.replace("filter = \"trace\"", "filter = \"trace\"\nformat = \"json\"");
@@ -60,7 +68,9 @@ async fn nothing_that_is_confidential_is_in_files_logs_or_metrics() {
     assert!(sender.process.end().success());
     evidence.add("second log", sender.process.last_words());
     evidence.add_files("after the stop", folder.path());
-    key::add_those_of_sender(folder.path(), &mut credentials).await;
+    upkeep::back_up(&folder, &elsewhere, "after the stop", &mut evidence);
+    key::add_those_of_sender(folder.path(), &elsewhere.second_key(), &mut credentials).await;
+    upkeep::add_states(&outside, &mut credentials);
 
     credentials.add("the first API token", &folder.token);
     outside.tokens.add_to(&mut credentials);
@@ -70,7 +80,8 @@ async fn nothing_that_is_confidential_is_in_files_logs_or_metrics() {
     for (what, text) in CONTENTS {
         contents.add(what, text);
     }
-    let delivered = [outside.sound.received(), outside.failing.received()].concat();
+    let delivered =
+        [outside.sound.received(), outside.failing.received(), outside.stranger.received()].concat();
     assert!(delivered.len() > 20);
     for (headers, token) in &delivered {
         contents.add_token("a delivered token", token);
@@ -80,7 +91,7 @@ async fn nothing_that_is_confidential_is_in_files_logs_or_metrics() {
         }
     }
     println!("{} and {} secrets in {} bytes", credentials.len(), contents.len(), evidence.len());
-    it_would_be_found(&evidence, &event, &credentials);
+    it_would_be_found(&evidence, &lists, &event, &credentials);
     let search = credentials.search();
     let found = [evidence.find(&search), evidence.find(&contents.search()), lists.find(&search)].concat();
     let some: Vec<_> = found.iter().take(50).map(String::as_str).collect();
@@ -157,38 +168,57 @@ async fn operate(
 
 /// Everything that lists things.
 async fn list(api: &Api, folder: &SenderFolder, lists: &mut Evidence) {
-    for what in ["endpoint", "consumer", "event-type", "group", "token", "keys", "deliveries"] {
+    for what in ["endpoint", "consumer", "event-type", "group", "token", "keys", "deliveries", "recovery"] {
         lists.add(format!("waxseal {what} list"), waxseal(folder, "", &[what, "list"]));
         lists.add(format!("waxseal {what} list --json"), waxseal(folder, "", &[what, "list", "--json"]));
     }
-    for path in ["endpoints", "consumers", "event-types", "groups", "tokens", "signing-keys", "deliveries"] {
+    for path in [
+        "endpoints",
+        "consumers",
+        "event-types",
+        "groups",
+        "tokens",
+        "signing-keys",
+        "deliveries",
+        "recoveries",
+        "audit?limit=100",
+    ] {
         lists.add(format!("/v1/{path}"), api.text(&format!("/v1/{path}")).await);
     }
+    lists.add("waxseal audit", waxseal(folder, "", &["audit"]));
     for path in ["/health", "/.well-known/jwks.json", "/v1/client-ca", "/v1/consumers/globex/encryption-keys"]
     {
         lists.add(path, api.text(path).await);
     }
 }
 
-/// After the restart: what was in flight is delivered, one consumer is erased.
+/// After the restart: what was in flight is delivered, what went nowhere is recovered, two consumers are erased.
 async fn end_of_life(sender: &Sender, folder: &SenderFolder, outside: &Outside, lists: &mut Evidence) {
     let before = outside.failing.received().len();
     outside.failing.answer(202);
     outside.failing.until_received(before + 50).await;
     publish_to(&sender.api, "initech", json!({ "card": content("a payload") })).await;
+    let dead = upkeep::dead_endpoint(&sender.api).await;
+    upkeep::recover(&sender.api, folder, &dead).await;
     list(&sender.api, folder, lists).await;
     waxseal(folder, "", &["consumer", "delete", "acme"]);
     waxseal(folder, "", &["consumer", "delete", "globex"]);
 }
 
 /// The search finds what is there: ids are in files and logs, names in metrics, and a secret where one is put.
-fn it_would_be_found(evidence: &Evidence, event: &str, credentials: &Secrets) {
+fn it_would_be_found(evidence: &Evidence, lists: &Evidence, event: &str, credentials: &Secrets) {
     let places = |text: &str| evidence.places_with(text.as_bytes());
     assert!(
         places("umbrella").iter().any(|place| place.starts_with("waxseal.db")),
         "{:?}",
         places("umbrella")
     );
+    for backup in ["backup while it runs", "backup after the stop"] {
+        assert!(places("umbrella").contains(&backup), "{:?}", places("umbrella"));
+    }
+    for (there, list) in [("endpoint.create", "/v1/audit?limit=100"), ("redelivered", "/v1/recoveries")] {
+        assert!(lists.places_with(there.as_bytes()).contains(&list), "{there}");
+    }
     assert!(places(event).contains(&"first log"), "{:?}", places(event));
     assert_eq!(places("waxseal_deliveries_total"), ["metrics", "metrics after the restart"]);
     let mut known = Secrets::default();

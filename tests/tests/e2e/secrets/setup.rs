@@ -19,6 +19,8 @@ use crate::support::{TYPE, key};
 pub struct Outside {
     pub sound: Echo,
     pub failing: Echo,
+    /// Nobody trusts it.
+    pub stranger: Echo,
     pub tokens: Tokens,
     nginx: Nginx,
     pki: Pki,
@@ -29,6 +31,7 @@ impl Outside {
     pub async fn start(folder: &SenderFolder) -> Self {
         let (sound, failing, tokens) =
             (Echo::start(202).await, Echo::start(500).await, Tokens::start().await);
+        let stranger = Echo::start(200).await;
         let (pki, theirs) = (Pki::new(), Pki::named("Clients of Umbrella"));
         let ours = waxseal(folder, "", &["keys", "client-ca"]);
         let server = format!(
@@ -36,14 +39,14 @@ impl Outside {
             sound.address()
         );
         let nginx = Nginx::start(&pki, &[("clients.pem", format!("{ours}{}", theirs.root()))], &[&server]);
-        Self { sound, failing, tokens, nginx, pki, theirs }
+        Self { sound, failing, stranger, tokens, nginx, pki, theirs }
     }
 }
 
 /// Consumers, and endpoints with every kind of credential.
 pub async fn configure(api: &Api, folder: &SenderFolder, outside: &Outside, secrets: &mut Secrets) {
     waxseal(folder, "", &["event-type", "create", TYPE]);
-    for consumer in ["acme", "globex", "initech", "umbrella", "hooli", "vandelay", "soylent"] {
+    for consumer in ["acme", "globex", "initech", "umbrella", "hooli", "vandelay", "soylent", "stark"] {
         waxseal(folder, "", &["consumer", "create", consumer]);
     }
     let sound = format!(
