@@ -168,3 +168,33 @@ fn a_configuration_is_checked_without_serving() {
     let (status, _, stderr) = run(&folder, "", &check);
     assert!(status == 2 && stderr.contains("waxseal.key"), "{status} {stderr}");
 }
+
+#[test]
+fn completions_for_each_shell_know_the_commands_and_bash_reads_its_own() {
+    for shell in ["bash", "zsh", "fish"] {
+        let made = Command::new(program("waxseal")).args(["completions", shell]).output().unwrap();
+        let said = String::from_utf8(made.stdout).unwrap();
+        assert!(made.status.success(), "{shell}: {}", String::from_utf8_lossy(&made.stderr));
+        for known in ["event-type", "redeliver", "rewrap", "idempotency-key", "completions"] {
+            assert!(said.contains(known), "{shell} does not know `{known}`");
+        }
+        if shell == "bash" {
+            bash_reads(&said);
+        }
+    }
+    let other = Command::new(program("waxseal")).args(["completions", "cmd"]).output().unwrap();
+    assert_eq!(other.status.code(), Some(2));
+}
+
+/// It is a script, and where it is sourced `waxseal` is completed by it.
+fn bash_reads(script: &str) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), script).unwrap();
+    let checked = Command::new("bash").arg("-n").arg(file.path()).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let ask = "source \"$0\"; COMP_WORDS=(waxseal endpoint rec); COMP_CWORD=2; \
+               _waxseal waxseal rec endpoint; printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let asked = Command::new("bash").args(["-c", ask]).arg(file.path()).output().unwrap();
+    let said = String::from_utf8(asked.stdout).unwrap();
+    assert_eq!(said.trim(), "recover", "{}", String::from_utf8_lossy(&asked.stderr));
+}
