@@ -1,4 +1,5 @@
-//! Consumers' encryption keys: by `jwks_uri` with admission, rolled over there, missing, arriving late.
+//! Consumers' encryption keys: by `jwks_uri` with admission, rolled over there, in certificates, missing,
+//! arriving late.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
@@ -10,10 +11,12 @@ use serde_json::{Value, json};
 use waxseal_keys::EncryptionKeyType;
 use waxseal_tests::api::Api;
 use waxseal_tests::consumer::{Consumer, ConsumerSetup};
+use waxseal_tests::pki::Pki;
 use waxseal_tests::sender::SenderFolder;
 use waxseal_tests::sink::Sink;
 
-use crate::support::{endpoint, key, publish, register, set, trusted_endpoint};
+use crate::program::waxseal;
+use crate::support::{TYPE, endpoint, key, publish, register, set, trusted_endpoint};
 
 /// A JWK Set behind a URL, that the test can change.
 struct JwksServer {
@@ -188,6 +191,24 @@ async fn fifty_answers_that_a_key_is_wrong_ask_for_the_set_once() {
     api.until("/v1/deliveries?consumer=acme&state=retrying&limit=100", refused).await;
     assert_eq!(posted.load(Ordering::SeqCst), 50, "nothing is posted again under the key that was refused");
     assert_eq!(jwks.asked(), 2, "when it was named, and once for all of the answers");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_certificate_that_is_given_with_the_program_is_on_record() {
+    let folder = SenderFolder::init("", None);
+    let sender = folder.start().await;
+    let api = &sender.api;
+    register(api, "acme").await;
+    std::fs::write(folder.file("certificate.pem"), Pki::new().client("acme").cert).unwrap();
+    waxseal(&folder, "", &["consumer", "keys", "acme", "set", "certificate.pem"]);
+    let create = ["endpoint", "create", "--consumer", "acme", "--to", "http://127.0.0.1:9/", "--type", TYPE];
+    let keys = ["--protection", "sealed", "--keys", "certificate.pem", "--json"];
+    let made = waxseal(&folder, "", &[&create[..], &keys].concat());
+    let made: Value = serde_json::from_str(&made).unwrap();
+    for owner in ["consumers/acme".to_owned(), format!("endpoints/{}", made["id"].as_str().unwrap())] {
+        let set = api.get(&format!("/v1/{owner}/encryption-keys")).await;
+        assert_eq!(set["keys"][0]["certificate_not_after"], "4096-01-01T00:00:00.000Z", "{owner}: {set}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
