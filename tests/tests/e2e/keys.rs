@@ -7,13 +7,14 @@ use axum::routing::get;
 use serde_json::{Value, json};
 use waxseal_keys::EncryptionKeyType;
 use waxseal_tests::consumer::{Consumer, ConsumerSetup};
+use waxseal_tests::pki::Pki;
 use waxseal_tests::sender::SenderFolder;
 use waxseal_tests::sink::Sink;
 
 use crate::support::{endpoint, key, publish, register, trusted_endpoint};
 
 /// Serves a JWK Set that the test can change.
-async fn jwks_server(set: Value) -> (String, Arc<RwLock<Value>>) {
+pub(crate) async fn jwks_server(set: Value) -> (String, Arc<RwLock<Value>>) {
     let shared = Arc::new(RwLock::new(set));
     let served = Arc::clone(&shared);
     let router = Router::new().route(
@@ -89,6 +90,40 @@ async fn automatic_admission_uses_a_fetched_key_at_once() {
     endpoint(&sender.api, "acme", &consumer.url("orders"), "sealed", None).await;
     publish(&sender.api, "acme", json!(2)).await;
     assert_eq!(consumer.until_taken(1).await[0].data, "2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumers_own_set_is_fetched_over_tls_under_a_private_authority() {
+    let pki = Pki::new();
+    let folder = SenderFolder::init("", Some(&pki));
+    let sender = folder.start().await;
+    let (secret, _) = key(EncryptionKeyType::P256);
+    let thumbprint = secret.public_jwk().thumbprint().to_string();
+    let start = |tls| {
+        Consumer::start(&ConsumerSetup {
+            issuer: &folder.origin,
+            audience: "acme",
+            scopes: &["orders"],
+            protection: "sealed",
+            keys: std::slice::from_ref(&secret),
+            fail_first: 0,
+            delay_ms: 0,
+            tls: Some(tls),
+        })
+    };
+    let (consumer, stranger) = (start(&pki), start(&Pki::new()));
+    register(&sender.api, "acme").await;
+    let keys = "/v1/consumers/acme/encryption-keys";
+    let given = |consumer: &Consumer| json!({ "jwks_uri": format!("{}/.well-known/jwks.json", consumer.origin), "admission": "automatic" });
+    sender.api.put(keys, given(&stranger)).await;
+    let id = endpoint(&sender.api, "acme", &consumer.url("orders"), "sealed", None).await;
+    publish(&sender.api, "acme", json!(3)).await;
+    let unreachable = |answer: &Value| answer["hold"] == "hold.key_set_unreachable";
+    sender.api.until(&format!("/v1/endpoints/{id}"), unreachable).await;
+    sender.api.put(keys, given(&consumer)).await;
+    assert_eq!(consumer.until_taken(1).await[0].data, "3");
+    let known = sender.api.get(keys).await;
+    assert_eq!(known["keys"][0]["thumbprint"], thumbprint.as_str(), "{known}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
