@@ -78,10 +78,11 @@ def every_rust_file_says_what_it_is_for():
 
 
 def lock_files_name_no_registry_but_crates_io():
-    text = (ROOT / "Cargo.lock").read_text(encoding="utf-8")
-    for source in sorted(set(re.findall(r'^source = "(.*)"$', text, re.M))):
-        if source != "registry+https://github.com/rust-lang/crates.io-index":
-            yield f"Cargo.lock takes something from {source}"
+    for name in ("Cargo.lock", "fuzz/Cargo.lock"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for source in sorted(set(re.findall(r'^source = "(.*)"$', text, re.M))):
+            if source != "registry+https://github.com/rust-lang/crates.io-index":
+                yield f"{name} takes something from {source}"
     lock = ROOT / "tests/interop/node/package-lock.json"
     for name, package in json.loads(lock.read_text(encoding="utf-8"))["packages"].items():
         if "resolved" in package:
