@@ -288,3 +288,34 @@ const ID_LEN: usize = 8;
 
 /// First octet of every ciphertext.
 const VERSION: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use zeroize::ZeroizeOnDrop;
+
+    use super::*;
+
+    fn zeroized_on_drop<T: ZeroizeOnDrop>(_: &T) {}
+
+    #[test]
+    fn what_keys_are_made_of_is_zeroized() {
+        let Secret { octets, cipher: _, mac_key: _ } = Secret::generate();
+        zeroized_on_drop(&octets);
+        zeroized_on_drop(&KeyEncryptionKey::generate().to_text());
+    }
+
+    #[test]
+    fn what_keys_open_is_zeroized() {
+        let (top, key) = (KeyEncryptionKey::generate(), DataKey::generate());
+        zeroized_on_drop(&key.decrypt(b"place", &key.encrypt(b"place", b"text")).unwrap());
+        zeroized_on_drop(&top.decrypt(b"place", &top.encrypt(b"place", b"text")).unwrap());
+    }
+
+    #[test]
+    fn no_key_is_shown() {
+        let top = KeyEncryptionKey(Secret::new(Zeroizing::new([0xa5; KEY_LEN])));
+        let key = DataKey(Secret::new(Zeroizing::new([0xa5; KEY_LEN])));
+        let shown = format!("{top:?} {key:?}").to_lowercase();
+        assert!(!shown.contains("165") && !shown.contains("a5") && !shown.contains("paw"), "{shown}");
+    }
+}

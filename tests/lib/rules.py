@@ -78,10 +78,11 @@ def every_rust_file_says_what_it_is_for():
 
 
 def lock_files_name_no_registry_but_crates_io():
-    text = (ROOT / "Cargo.lock").read_text(encoding="utf-8")
-    for source in sorted(set(re.findall(r'^source = "(.*)"$', text, re.M))):
-        if source != "registry+https://github.com/rust-lang/crates.io-index":
-            yield f"Cargo.lock takes something from {source}"
+    for name in ("Cargo.lock", "fuzz/Cargo.lock"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for source in sorted(set(re.findall(r'^source = "(.*)"$', text, re.M))):
+            if source != "registry+https://github.com/rust-lang/crates.io-index":
+                yield f"{name} takes something from {source}"
     lock = ROOT / "tests/interop/node/package-lock.json"
     for name, package in json.loads(lock.read_text(encoding="utf-8"))["packages"].items():
         if "resolved" in package:
@@ -120,6 +121,19 @@ def documents_name_files_that_exist():
         for name in sorted(set(re.findall(r"`((?:[\w.-]+/)+[\w.-]+\.(?:rs|md|py|toml|json|sql))`", text))):
             if not (ROOT / name).exists() and not (document.parent / name).exists():
                 yield f"{document.relative_to(ROOT)} names {name}, which does not exist"
+
+
+def every_attack_on_a_token_has_a_test_named_after_it():
+    model = (ROOT / "docs/threat-model.md").read_text(encoding="utf-8")
+    table = re.search(r"^## The token$(.*?)^## ", model, re.M | re.S)[1]
+    rows = [int(number) for row in re.findall(r"^\| ([\d, ]+) \|", table, re.M) for number in row.split(",")]
+    if len(rows) < 30:
+        yield "docs/threat-model.md lists no attacks on the token where this rule looks for them"
+    tests = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "tests/tests").rglob("*.rs")))
+    names = re.findall(r"^ *#\[(?:tokio::)?test[^\]]*\]\n(?: *#\[.*\]\n)* *(?:async )?fn (\w+)", tests, re.M)
+    tested = {int(number) for name in names for number in re.findall(r"row_(\d+)", name)}
+    for row in sorted(set(rows) - tested):
+        yield f"row {row} of docs/threat-model.md has no test `row_{row:02}_...`"
 
 
 def shell_scripts_parse():
@@ -200,6 +214,7 @@ def main():
         lock_files_name_no_registry_but_crates_io,
         every_licence_is_in_deny_toml,
         documents_name_files_that_exist,
+        every_attack_on_a_token_has_a_test_named_after_it,
         shell_scripts_parse,
     ]
     failed = 0

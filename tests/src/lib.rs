@@ -5,6 +5,7 @@ pub mod backlog;
 pub mod consumer;
 pub mod isolation;
 pub mod leak;
+pub mod measured;
 pub mod nginx;
 pub mod page;
 pub mod pki;

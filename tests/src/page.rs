@@ -2,7 +2,7 @@
 //!
 //! A block that begins with ```` ```sh run ```` is run; a block of `text` that follows it is what the page promises to be
 //! shown: each of its lines, with anything in place of `…`, is in what was said. `wxs_...` stands for the token that was
-//! printed last, as a reader takes it.
+//! printed last, as a reader takes it. A command with `! ` before it must be refused.
 //!
 //! Relies on bash, and on what the page itself asks for. The shell is that of a user who is not root, in a folder of its
 //! own. Guarantees that the first command that fails ends it, and that nothing that works in the folder outlives the test.
@@ -95,9 +95,15 @@ impl Page {
     fn script(&self, said: &Path) -> String {
         let said = said.display();
         let printed = format!("$(cat {said}/* | grep -oE 'wxs_[A-Za-z0-9_-]+' | tail -n 1)");
-        let mut script = "set -e -o pipefail\n".to_owned();
+        // A shell does not end at a command that succeeds although there is a `!` before it.
+        let mut script = "set -e -o pipefail\nrefused() { if \"$@\"; then return 1; fi; }\n".to_owned();
+        let refused = |command: &String| match command.strip_prefix("! ") {
+            Some(command) => format!("refused {command}"),
+            None => command.clone(),
+        };
         for (number, block) in self.blocks.iter().enumerate() {
-            let commands = block.commands.join("\n").replace("wxs_...", &printed);
+            let commands: Vec<_> = block.commands.iter().map(refused).collect();
+            let commands = commands.join("\n").replace("wxs_...", &printed);
             writeln!(script, "exec >{said}/{number} 2>&1\n{commands}").unwrap();
         }
         script
@@ -259,6 +265,13 @@ mod tests {
     #[should_panic(expected = "two.md:4: a command fails:\nthree\n")]
     fn the_first_command_that_fails_is_named() {
         let page = "```sh run\necho one\n```\n```sh run\necho three\nfalse\necho four\n```\n";
+        Page::parse("two.md", page).run(&Place::new(), &[]);
+    }
+
+    #[test]
+    #[should_panic(expected = "two.md:4: a command fails:\nthree\n")]
+    fn what_is_not_refused_although_it_should_be_is_named() {
+        let page = "```sh run\n! false\n```\n```sh run\n! echo three   # refused\n```\n";
         Page::parse("two.md", page).run(&Place::new(), &[]);
     }
 

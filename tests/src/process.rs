@@ -72,6 +72,18 @@ impl Process {
         self.child.try_wait().unwrap()
     }
 
+    /// Waits until it has ended by itself.
+    #[expect(clippy::disallowed_methods, reason = "another process tells nobody when it ends")]
+    pub fn until_ended(&mut self) -> ExitStatus {
+        for _ in 0..2_400 {
+            if let Some(status) = self.ended() {
+                return status;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        panic!("{} does not end:\n{}", self.name, self.log());
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         let _ = self.child.kill();

@@ -91,14 +91,7 @@ impl RingRecordError {
 impl RingRecord {
     /// The record as JSON: private keys included, in the clear.
     pub fn to_json(&self) -> Zeroizing<Vec<u8>> {
-        // Room for all of it: growing the buffer would leave copies of keys behind. Quotation marks inside
-        // of a key are escaped, hence twice its length.
-        let room = |entry: &EntryRecord| {
-            let certificate = entry.certificate.as_ref().map_or(0, |certificate| certificate.der.len());
-            ENTRY_ROOM + certificate + 2 * entry.key.as_ref().map_or(0, |key| key.0.len())
-        };
-        let capacity = ENTRY_ROOM + self.entries.iter().map(room).sum::<usize>();
-        let mut json = Zeroizing::new(Vec::with_capacity(capacity));
+        let mut json = Zeroizing::new(Vec::with_capacity(self.room()));
         serde_json::to_writer(&mut *json, self).expect("names, numbers and strings are always serialisable");
         json
     }
@@ -106,6 +99,16 @@ impl RingRecord {
     /// Reads what [`RingRecord::to_json`] wrote.
     pub fn from_json(json: &[u8]) -> Result<Self, RingRecordError> {
         serde_json::from_slice(json).map_err(|_| RingRecordError::Malformed)
+    }
+
+    /// Room for all of it as JSON: growing the buffer would leave copies of keys behind. Quotation marks inside of a key
+    /// are escaped, hence twice its length.
+    fn room(&self) -> usize {
+        let room = |entry: &EntryRecord| {
+            let certificate = entry.certificate.as_ref().map_or(0, |certificate| certificate.der.len());
+            ENTRY_ROOM + certificate + 2 * entry.key.as_ref().map_or(0, |key| key.0.len())
+        };
+        ENTRY_ROOM + self.entries.iter().map(room).sum::<usize>()
     }
 }
 
@@ -222,3 +225,58 @@ const VERSION: u8 = 1;
 
 /// Room for the fields of an entry beside its key and its certificate: 13 names, eight dates, a kid of 43 characters.
 const ENTRY_ROOM: usize = 640;
+
+#[cfg(test)]
+mod tests {
+    use zeroize::ZeroizeOnDrop;
+
+    use super::*;
+
+    const KEY: &str = r#"{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}"#;
+
+    fn zeroized_on_drop<T: ZeroizeOnDrop>(_: &T) {}
+
+    /// Every field that an entry can have, each as long as it can be.
+    fn record() -> RingRecord {
+        let last = Timestamp::from_millis(i64::MAX);
+        let entry = EntryRecord {
+            kid: "k".repeat(43),
+            alg: "Ed25519".to_owned(),
+            state: KeyState::Retiring,
+            created: last,
+            published_since: Some(last),
+            activated: Some(last),
+            left_active: Some(last),
+            retired: Some(last),
+            revoked: Some(last),
+            key: Some(SecretText(Zeroizing::new(KEY.to_owned()))),
+            certificate: Some(CertificateRecord { der: "A".repeat(800), not_before: last, not_after: last }),
+        };
+        RingRecord { version: u8::MAX, seen: last, entries: vec![entry.clone(), entry.clone(), entry] }
+    }
+
+    #[test]
+    fn private_keys_of_a_record_are_zeroized() {
+        let record = record();
+        let SecretText(text) = record.entries[0].key.as_ref().unwrap();
+        zeroized_on_drop(text);
+        let json = record.to_json();
+        zeroized_on_drop(&json);
+        let SecretText(read) = RingRecord::from_json(&json).unwrap().entries.remove(0).key.unwrap();
+        zeroized_on_drop(&read);
+        assert_eq!(read.as_str(), KEY);
+    }
+
+    #[test]
+    fn a_record_becomes_json_in_one_allocation() {
+        let record = record();
+        let (json, room) = (record.to_json(), record.room());
+        assert!(json.len() <= room, "a buffer of {room} that grew to {} leaves copies behind", json.len());
+    }
+
+    #[test]
+    fn no_private_key_is_shown() {
+        let shown = format!("{:?}", record());
+        assert!(shown.contains("[private key]") && !shown.contains("nWGxne"), "{shown}");
+    }
+}

@@ -12,7 +12,7 @@ use super::error::CliError;
 use super::keys::{KeySetCommand, read_keys};
 use super::pace::PaceArgs;
 use super::page::Page;
-use super::publish::moment;
+use super::publish::{moment, span};
 use super::recover::RecoverArgs;
 use super::retry::RetryArgs;
 
@@ -131,7 +131,7 @@ pub enum EndpointCommand {
         /// Its id
         id: String,
         /// How long to wait for the first attempt
-        #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
+        #[arg(long, default_value = "30s", value_parser = span)]
         wait: Duration,
     },
     /// Ask it whether it wants events and wait for what comes of it; the status is 0 only if it gets them
@@ -142,7 +142,7 @@ pub enum EndpointCommand {
         /// Its id
         id: String,
         /// How long to wait
-        #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
+        #[arg(long, default_value = "30s", value_parser = span)]
         wait: Duration,
     },
     /// Take back its deliveries that are not over; attempts that are under way may still arrive

@@ -4,7 +4,7 @@
 
 use std::env::{self, VarError};
 
-use waxseal_keys::KeyEncryptionKey;
+use waxseal_keys::{KeyEncryptionKey, VaultError};
 use zeroize::Zeroizing;
 
 use super::error::CliError;
@@ -56,7 +56,11 @@ impl Keks {
 /// # Errors
 /// If it is none, or others may read it.
 pub fn of_file(path: &std::path::Path) -> Result<KeyEncryptionKey, CliError> {
-    KeyEncryptionKey::from_file(path).map_err(|error| CliError::misconfigured(error).in_file(path))
+    KeyEncryptionKey::from_file(path).map_err(|error| match error {
+        VaultError::KeyText => CliError::misconfigured(error).in_file(path),
+        // These name the file themselves.
+        error => CliError::misconfigured(error),
+    })
 }
 
 /// Reads a key from a variable, if that is set.

@@ -43,7 +43,7 @@ pub struct PublishArgs {
     #[arg(long, conflicts_with = "ttl")]
     expires_at: Option<String>,
     /// For how long it is worth delivering, such as 90s, 15m or 2h
-    #[arg(long, value_parser = humantime::parse_duration)]
+    #[arg(long, value_parser = span)]
     ttl: Option<Duration>,
     /// Accept the same request once for this key
     #[arg(long)]
@@ -99,6 +99,12 @@ impl PublishArgs {
             (None, several) => Some(json!({ "consumers": several })),
         }
     }
+}
+
+/// A span of time as people write it.
+pub(super) fn span(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|_| format!("`{text}` is not a duration; expected one such as 30s, 5m or 24h"))
 }
 
 /// A time as the API takes it: a number if it is one.

@@ -3,6 +3,8 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::publish::span;
+
 /// When failed attempts to an endpoint are repeated.
 #[derive(Args, Debug)]
 pub struct RetryArgs {
@@ -44,10 +46,9 @@ fn parse(text: &str) -> Result<Schedule, String> {
         "none" => return Ok(Schedule::Waits(Vec::new())),
         _ => {}
     }
-    let wait = |part: &str| match humantime::parse_duration(part.trim()) {
-        Ok(wait) if wait.subsec_nanos() == 0 => Ok(wait.as_secs()),
-        Ok(_) => Err(format!("`{part}`: expected whole seconds")),
-        Err(_) => Err(format!("`{part}` is not a duration; expected one such as 30s, 5m or 24h")),
+    let wait = |part: &str| match span(part.trim())? {
+        wait if wait.subsec_nanos() == 0 => Ok(wait.as_secs()),
+        _ => Err(format!("`{part}`: expected whole seconds")),
     };
     text.split(',').map(wait).collect::<Result<_, _>>().map(Schedule::Waits)
 }

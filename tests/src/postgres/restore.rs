@@ -45,15 +45,28 @@ impl Postgres {
         fs::remove_dir_all(self.data()).unwrap();
     }
 
-    /// Brings it back from the backup and the archive, where it was, and waits until it takes writes.
+    /// Brings it back from the backup and all of the archive, where it was, and waits until it takes writes.
     ///
     /// # Panics
     /// If it does not.
     pub fn restore(&mut self) {
+        self.restore_with(&[]);
+    }
+
+    /// As [`Postgres::restore`], with what was committed by this moment of its own clock, and nothing after it.
+    ///
+    /// # Panics
+    /// If the archive does not reach beyond that moment.
+    pub fn restore_as_of(&mut self, moment: &str) {
+        self.restore_with(&[("recovery_target_time", moment), ("recovery_target_action", "promote")]);
+    }
+
+    fn restore_with(&mut self, target: &[(&str, &str)]) {
         let status = Command::new("cp").arg("-a").arg(self.copy()).arg(self.data()).status().unwrap();
         assert!(status.success(), "the backup cannot be copied");
         let command = format!("cp {}/%f %p", self.archived().display());
         self.append("postgresql.conf", &settings(&[("restore_command", &command)]));
+        self.append("postgresql.conf", &settings(target));
         self.write("recovery.signal", "");
         self.restart();
         let over = self.wait_for("postgres", "SELECT pg_is_in_recovery()", "f");

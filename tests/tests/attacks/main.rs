@@ -9,4 +9,5 @@ mod forge;
 mod header;
 mod import;
 mod mutation;
+mod replay;
 mod signature;

@@ -128,12 +128,17 @@ fn row_10_psychic_and_malformed_ecdsa_signatures() {
 fn row_11_malleated_ecdsa_signatures_are_the_same_event() {
     // n - s is as good as s: accepted, so replay is told by jti and never by the bytes of a token.
     let token = signed();
-    let good = signature(&token);
-    let twin = [&good[..32], &subtract(&N, &good[32..])[..]].concat();
-    let twin = format!("{}.{}", &token[..token.rfind('.').unwrap()], b64(&twin));
+    let twin = malleated(&token);
     assert_ne!(token, twin);
     let [first, second] = [token, twin].map(|token| crate::forge::open(&token).unwrap().event);
     assert_eq!(first.id, second.id);
+}
+
+/// The same token with the other valid signature, n - s.
+pub fn malleated(token: &str) -> String {
+    let good = signature(token);
+    let twin = [&good[..32], &subtract(&N, &good[32..])[..]].concat();
+    format!("{}.{}", &token[..token.rfind('.').unwrap()], b64(&twin))
 }
 
 #[test]

@@ -19,27 +19,28 @@ use crate::program::waxseal;
 use crate::support::{TYPE, endpoint, key, publish, register, set, trusted_endpoint};
 
 /// A JWK Set behind a URL, that the test can change.
-struct JwksServer {
-    url: String,
+pub(crate) struct JwksServer {
+    pub(crate) url: String,
     set: Arc<RwLock<Value>>,
     asked: Arc<AtomicUsize>,
 }
 
 impl JwksServer {
-    /// Serves this set, to be used for an hour.
-    async fn start(set: Value) -> Self {
+    /// Serves this set, to be used for so many seconds.
+    pub(crate) async fn start(set: Value, max_age: u32) -> Self {
         let (set, asked) = (Arc::new(RwLock::new(set)), Arc::<AtomicUsize>::default());
         let (served, counted) = (Arc::clone(&set), Arc::clone(&asked));
         let answer = move || async move {
             counted.fetch_add(1, Ordering::SeqCst);
             let text = served.read().unwrap().to_string();
-            ([("content-type", "application/jwk-set+json"), ("cache-control", "max-age=3600")], text)
+            let max_age = format!("max-age={max_age}");
+            ([("content-type", "application/jwk-set+json".to_owned()), ("cache-control", max_age)], text)
         };
         let origin = serve(Router::new().route("/jwks.json", get(answer))).await;
         Self { url: format!("{origin}/jwks.json"), set, asked }
     }
 
-    fn publish(&self, set: Value) {
+    pub(crate) fn publish(&self, set: Value) {
         *self.set.write().unwrap() = set;
     }
 
@@ -68,7 +69,7 @@ async fn a_fetched_key_is_used_only_once_it_is_admitted() {
     let sender = folder.start().await;
     let (secret, set) = key(EncryptionKeyType::P256);
     let thumbprint = secret.public_jwk().thumbprint().to_string();
-    let jwks = JwksServer::start(set).await;
+    let jwks = JwksServer::start(set, 3_600).await;
     let consumer = Consumer::start(&ConsumerSetup {
         issuer: &folder.origin,
         audience: "acme",
@@ -105,7 +106,7 @@ async fn automatic_admission_uses_a_fetched_key_at_once() {
     let folder = SenderFolder::init("", None);
     let sender = folder.start().await;
     let (secret, set) = key(EncryptionKeyType::X25519);
-    let jwks = JwksServer::start(set).await;
+    let jwks = JwksServer::start(set, 3_600).await;
     let consumer = Consumer::start(&ConsumerSetup {
         issuer: &folder.origin,
         audience: "acme",
@@ -133,7 +134,7 @@ async fn a_key_that_is_rolled_over_is_found_out_by_the_answer_and_the_event_post
     let api = &sender.api;
     let (old, old_set) = key(EncryptionKeyType::P256);
     let (new, _) = key(EncryptionKeyType::P256);
-    let jwks = JwksServer::start(old_set).await;
+    let jwks = JwksServer::start(old_set, 3_600).await;
     register(api, "acme").await;
     fetched(api, &jwks).await;
     let (old_kid, new_kid) = (old.kid().to_owned(), new.kid().to_owned());
@@ -172,7 +173,7 @@ async fn fifty_answers_that_a_key_is_wrong_ask_for_the_set_once() {
     let folder = SenderFolder::init(PATIENT, None);
     let sender = folder.start().await;
     let api = &sender.api;
-    let jwks = JwksServer::start(key(EncryptionKeyType::P256).1).await;
+    let jwks = JwksServer::start(key(EncryptionKeyType::P256).1, 3_600).await;
     register(api, "acme").await;
     fetched(api, &jwks).await;
     let posted = Arc::<AtomicUsize>::default();
@@ -209,6 +210,40 @@ async fn the_end_of_a_certificate_that_is_given_with_the_program_is_on_record() 
         let set = api.get(&format!("/v1/{owner}/encryption-keys")).await;
         assert_eq!(set["keys"][0]["certificate_not_after"], "4096-01-01T00:00:00.000Z", "{owner}: {set}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumers_own_set_is_fetched_over_tls_under_a_private_authority() {
+    let pki = Pki::new();
+    let folder = SenderFolder::init("", Some(&pki));
+    let sender = folder.start().await;
+    let (secret, _) = key(EncryptionKeyType::P256);
+    let thumbprint = secret.public_jwk().thumbprint().to_string();
+    let start = |tls| {
+        Consumer::start(&ConsumerSetup {
+            issuer: &folder.origin,
+            audience: "acme",
+            scopes: &["orders"],
+            protection: "sealed",
+            keys: std::slice::from_ref(&secret),
+            fail_first: 0,
+            delay_ms: 0,
+            tls: Some(tls),
+        })
+    };
+    let (consumer, stranger) = (start(&pki), start(&Pki::new()));
+    register(&sender.api, "acme").await;
+    let keys = "/v1/consumers/acme/encryption-keys";
+    let given = |consumer: &Consumer| json!({ "jwks_uri": format!("{}/.well-known/jwks.json", consumer.origin), "admission": "automatic" });
+    sender.api.put(keys, given(&stranger)).await;
+    let id = endpoint(&sender.api, "acme", &consumer.url("orders"), "sealed", None).await;
+    publish(&sender.api, "acme", json!(3)).await;
+    let unreachable = |answer: &Value| answer["hold"] == "hold.key_set_unreachable";
+    sender.api.until(&format!("/v1/endpoints/{id}"), unreachable).await;
+    sender.api.put(keys, given(&consumer)).await;
+    assert_eq!(consumer.until_taken(1).await[0].data, "3");
+    let known = sender.api.get(keys).await;
+    assert_eq!(known["keys"][0]["thumbprint"], thumbprint.as_str(), "{known}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

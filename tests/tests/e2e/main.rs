@@ -7,6 +7,7 @@ mod crash;
 mod damage;
 mod delivery;
 mod descriptors;
+mod dev;
 mod disk;
 mod isolation;
 mod keys;

@@ -1,14 +1,15 @@
-//! Every signing algorithm with every protection.
+//! Every signing algorithm with every protection, over HTTP and over TLS under a private authority.
 
 use serde_json::json;
 use waxseal_keys::EncryptionKeyType;
 use waxseal_tests::consumer::{Consumer, ConsumerSetup};
+use waxseal_tests::pki::Pki;
 use waxseal_tests::sender::SenderFolder;
 
 use crate::support::{endpoint, key, publish, register};
 
-async fn every_protection(algorithm: &str) {
-    let folder = SenderFolder::init(&format!("[signing]\nalgorithm = \"{algorithm}\"\n"), None);
+async fn every_protection(algorithm: &str, tls: Option<&Pki>) {
+    let folder = SenderFolder::init(&format!("[signing]\nalgorithm = \"{algorithm}\"\n"), tls);
     let sender = folder.start().await;
     let (p256, p256_set) = key(EncryptionKeyType::P256);
     let (x25519, x25519_set) = key(EncryptionKeyType::X25519);
@@ -21,8 +22,10 @@ async fn every_protection(algorithm: &str) {
         keys: &[p256, x25519, rsa],
         fail_first: 0,
         delay_ms: 0,
-        tls: None,
+        tls,
     });
+    let scheme = if tls.is_some() { "https://" } else { "http://" };
+    assert!(folder.origin.starts_with(scheme) && consumer.origin.starts_with(scheme));
     register(&sender.api, "acme").await;
     endpoint(&sender.api, "acme", &consumer.url("signed"), "signed", None).await;
     for (scope, set) in [("p256", p256_set), ("x25519", x25519_set), ("rsa", rsa_set)] {
@@ -43,20 +46,40 @@ async fn every_protection(algorithm: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn es256_with_every_protection() {
-    every_protection("ES256").await;
+    every_protection("ES256", None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn eddsa_with_every_protection() {
-    every_protection("EdDSA").await;
+    every_protection("EdDSA", None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ed25519_by_its_new_name_with_every_protection() {
-    every_protection("Ed25519").await;
+    every_protection("Ed25519", None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ps256_with_every_protection() {
-    every_protection("PS256").await;
+    every_protection("PS256", None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn es256_with_every_protection_over_tls() {
+    every_protection("ES256", Some(&Pki::new())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eddsa_with_every_protection_over_tls() {
+    every_protection("EdDSA", Some(&Pki::new())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ed25519_by_its_new_name_with_every_protection_over_tls() {
+    every_protection("Ed25519", Some(&Pki::new())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ps256_with_every_protection_over_tls() {
+    every_protection("PS256", Some(&Pki::new())).await;
 }

@@ -7,22 +7,23 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
-use waxseal_keys::EncryptionKeyType;
+use waxseal_keys::{DecryptionKey, EncryptionKeyType};
 use waxseal_tests::api::Api;
 use waxseal_tests::consumer::{Consumer, ConsumerSetup};
 use waxseal_tests::sender::SenderFolder;
 
+use crate::keys::JwksServer;
 use crate::support::{SHORT_KEYS, endpoint, key, publish, register, set};
 
-/// Publishes without a pause until it is told to stop; returns how many.
-fn load(api: &Api, stop: &Arc<AtomicBool>) -> JoinHandle<usize> {
+/// Publishes with this pause until it is told to stop; returns how many.
+fn load(api: &Api, pause: Duration, stop: &Arc<AtomicBool>) -> JoinHandle<usize> {
     let (api, stop) = (api.clone(), Arc::clone(stop));
     tokio::spawn(async move {
         let mut published = 0;
         while !stop.load(Ordering::SeqCst) {
             publish(&api, "acme", json!({ "n": published })).await;
             published += 1;
-            sleep(Duration::from_millis(2)).await;
+            sleep(pause).await;
         }
         published
     })
@@ -78,7 +79,7 @@ async fn rotating_the_signing_keys_under_load_refuses_nothing() {
     register(&sender.api, "acme").await;
     endpoint(&sender.api, "acme", &consumer.url("a"), "signed", None).await;
     let stop = Arc::new(AtomicBool::new(false));
-    let publishing = load(&sender.api, &stop);
+    let publishing = load(&sender.api, HARDLY, &stop);
     for _ in 0..3 {
         rotate_when_ready(&sender.api).await;
         sleep(Duration::from_millis(300)).await;
@@ -109,7 +110,7 @@ async fn a_consumer_that_rotates_its_keys_under_load_misses_nothing() {
     sender.api.put(keys, json!({ "jwks": set(&[&first]) })).await;
     endpoint(&sender.api, "acme", &consumer.url("a"), "sealed", None).await;
     let stop = Arc::new(AtomicBool::new(false));
-    let publishing = load(&sender.api, &stop);
+    let publishing = load(&sender.api, HARDLY, &stop);
     for step in [&[&first, &second][..], &[&second], &[&second, &first], &[&first]] {
         sleep(Duration::from_millis(400)).await;
         sender.api.put(keys, json!({ "jwks": set(step) })).await;
@@ -117,6 +118,55 @@ async fn a_consumer_that_rotates_its_keys_under_load_misses_nothing() {
     stop.store(true, Ordering::SeqCst);
     let published = publishing.await.unwrap();
     nothing_was_refused(&sender.api, &consumer, published).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_rotates_its_keys_at_its_jwks_uri_under_load_misses_nothing() {
+    let folder = SenderFolder::init("", None);
+    let sender = folder.start().await;
+    let (first, first_set) = key(EncryptionKeyType::P256);
+    let (second, second_set) = key(EncryptionKeyType::X25519);
+    let consumer = Consumer::start(&ConsumerSetup {
+        issuer: &folder.origin,
+        audience: "acme",
+        scopes: &["a"],
+        protection: "sealed",
+        keys: &[first.clone(), second.clone()],
+        fail_first: 0,
+        delay_ms: 0,
+        tls: None,
+    });
+    register(&sender.api, "acme").await;
+    let jwks = JwksServer::start(first_set, 1).await;
+    let keys = "/v1/consumers/acme/encryption-keys";
+    sender.api.put(keys, json!({ "jwks_uri": jwks.url, "admission": "automatic" })).await;
+    endpoint(&sender.api, "acme", &consumer.url("a"), "sealed", None).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    // A set is kept for a minute at least, so that there is much to publish meanwhile.
+    let publishing = load(&sender.api, Duration::from_millis(20), &stop);
+    until_sealed_to(&sender.api, &first).await;
+    consumer.until_taken(10).await;
+    jwks.publish(second_set);
+    until_sealed_to(&sender.api, &second).await;
+    let by_then = consumer.taken().len();
+    consumer.until_taken(by_then + 50).await;
+    stop.store(true, Ordering::SeqCst);
+    let published = publishing.await.unwrap();
+    nothing_was_refused(&sender.api, &consumer, published).await;
+}
+
+/// Waits until this is the one key of `acme` that the sender knows.
+async fn until_sealed_to(api: &Api, key: &DecryptionKey) {
+    let thumbprint = key.public_jwk().thumbprint().to_string();
+    for _ in 0..1_200 {
+        let known = api.get("/v1/consumers/acme/encryption-keys").await;
+        let known = known["keys"].as_array().unwrap();
+        if known.len() == 1 && known[0]["thumbprint"] == thumbprint.as_str() {
+            return;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the sender never had the one key that is published");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,3 +185,6 @@ async fn a_revoked_key_is_gone_from_the_published_set_at_once() {
     assert!(!still, "{published}");
     assert_eq!(kids(&sender.api.get("/v1/signing-keys").await, "revoked"), [active]);
 }
+
+/// Between two events where there should be as many as can be.
+const HARDLY: Duration = Duration::from_millis(2);

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use waxseal_tests::measured::measured;
 use waxseal_tests::postgres::Postgres;
 
 use crate::fleet::{Fleet, Node, Start, now, owners, server, shard_of, shared_out, until, with_endpoints};
@@ -26,6 +27,16 @@ enum Fault {
     Killed,
     Stopped,
     CutOff,
+}
+
+impl Fault {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Killed => "killed",
+            Self::Stopped => "stopped (SIGSTOP)",
+            Self::CutOff => "cut off from the database",
+        }
+    }
 }
 
 /// Three nodes, and what reaches the endpoints.
@@ -126,9 +137,10 @@ impl World {
         })
         .await;
         let served = since.elapsed();
-        println!(
-            "{fault:?}: its shards were owned by others after {owned:.1?}, and all served after {served:.1?}"
-        );
+        measured(&format!(
+            "take-over from a node that is {}: its shards owned by others after {owned:.1?}, all served after {served:.1?}",
+            fault.name()
+        ));
     }
 
     /// `kill -9`. Returns a node that takes its place.

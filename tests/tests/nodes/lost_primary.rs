@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use waxseal_tests::measured::measured;
 use waxseal_tests::postgres::Postgres;
 
 use crate::fleet::{Fleet, now, server, until, with_endpoints};
@@ -78,7 +79,11 @@ async fn lose_primary(kind: Standby) -> Fate {
     });
     let promoted = since.elapsed();
     load.more(1).await;
-    println!("{kind:?}: promoted after {promoted:.1?}, accepted again after {:.1?}", since.elapsed());
+    measured(&format!(
+        "primary killed, standby ({}) promoted after {promoted:.1?}, events accepted again after {:.1?}",
+        format!("{kind:?}").to_lowercase(),
+        since.elapsed()
+    ));
     load.more(60).await;
 
     let acknowledged = load.stop().await;

@@ -8,6 +8,7 @@ mod load;
 mod proxy;
 mod receiver;
 
+mod cluster;
 mod faults;
 mod leader;
 mod lost_primary;

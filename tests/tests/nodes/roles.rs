@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Method;
+use serde_json::json;
 
 use crate::fleet::{Fleet, Start, event, now, server, shared_out, until, with_endpoints};
 use crate::load::Load;
@@ -115,6 +116,51 @@ async fn replacing_all_nodes_one_after_the_other_loses_nothing_and_repeats_nothi
         refused.collect::<Vec<_>>()
     );
 }
+
+/// A newer program, whose steps only add, has been started and is not there yet; nodes of this one come and go meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_go_on_and_join_while_the_tables_are_those_of_a_newer_program() {
+    let server = server(&[]);
+    let database = server.create_database("newer");
+    let fleet = Fleet::init(&server.dsn(&database), "");
+    let a = fleet.start("a").await;
+    let receiver = Receiver::start(Duration::from_millis(20)).await;
+    receiver.trust(&fleet, &a.origin).await;
+    with_endpoints(&a.api, &receiver, CONSUMERS).await;
+    let mut load = Load::start(&fleet, &[a.origin.as_str(); 4], CONSUMERS, Duration::from_millis(20));
+    load.more(60).await;
+    let version = || server.execute(&database, "SELECT version FROM schema_version");
+    let before: u32 = version().parse().unwrap();
+    tokio::task::block_in_place(|| server.execute(&database, ADDED));
+    assert_eq!(version(), (before + 1).to_string());
+    load.more(60).await;
+    let b = fleet.start("b").await;
+    shared_out(&[&a, &b]).await;
+    load.more(60).await;
+    a.api.post("/v1/consumers", json!({ "id": "later" })).await;
+    assert_eq!(b.api.get("/v1/consumers/later").await["id"], "later");
+    let mut acknowledged = load.stop().await;
+    assert!(load.failures().is_empty(), "{:?}", load.failures());
+    assert!(a.process.stop().success());
+
+    let mut load = Load::start(&fleet, &[b.origin.as_str(); 4], CONSUMERS, Duration::from_millis(20));
+    load.more(60).await;
+    shared_out(&[&b]).await;
+    acknowledged.extend(load.stop().await);
+    assert!(load.failures().is_empty(), "{:?}", load.failures());
+    until("everything is delivered", async || receiver.events().is_superset(&acknowledged)).await;
+    assert!(receiver.repeated().is_empty());
+    assert!(b.process.stop().success());
+    assert_eq!(version(), (before + 1).to_string(), "an older program changes nothing of it");
+}
+
+/// What a newer program may do to the tables while this one works: to each of them, one after the other.
+const ADDED: &str = "SELECT format('ALTER TABLE %s ADD COLUMN added_later integer NOT NULL DEFAULT 7', c.oid::regclass)
+        FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+    \\gexec
+    CREATE TABLE made_later (id uuid PRIMARY KEY);
+    CREATE INDEX made_later_too ON records (added_later);
+    UPDATE schema_version SET version = version + 1;";
 
 /// A request that was under way when the node was told to stop counts as one while it was down.
 const PATIENCE: Duration = Duration::from_secs(3);

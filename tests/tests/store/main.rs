@@ -3,6 +3,7 @@
 mod batches;
 mod contention;
 mod crash;
+mod crash_points;
 mod files;
 mod outages;
 mod random;

@@ -6,7 +6,7 @@ use proptest::test_runner::{Config, TestRunner};
 use waxseal_sender::model::delivery::{DeliveryState, LiveDelivery};
 use waxseal_sender::store::{
     AuditFilter, DataKeyRecord, DeliveryFilter, DuePosition, Kept, NewDelivery, NewEvent, Order, Outcome,
-    Record, RecordChange, RecordKind, RewrappedKeys, RingRecord, Settlement, Shards, Store,
+    Record, RecordChange, RecordKind, RewrappedKeys, RingRecord, Settlement, Shards, Store, StoreError,
 };
 use waxseal_tests::store_model::StoreModel;
 use waxseal_tests::store_suite::Subject;
@@ -20,7 +20,7 @@ use crate::subject;
 
 /// One step. Numbers are small, so that steps meet.
 #[derive(Clone, Debug)]
-enum Step {
+pub enum Step {
     Accept { endpoints: Vec<u32>, due: i64, expiry: Option<i64>, key: Option<(u8, u8)> },
     Settle { pick: usize, attempts_off: bool, tried: bool, outcome: Outcome, with_change: bool },
     Redeliver { events: Vec<u32>, endpoint: u32, due: i64 },
@@ -41,6 +41,32 @@ enum Step {
     Reopen,
 }
 
+impl Step {
+    /// Whether it writes, once: it is done as a whole or not at all.
+    pub fn is_one_write(&self) -> bool {
+        match self {
+            Self::Accept { .. }
+            | Self::Settle { .. }
+            | Self::Redeliver { .. }
+            | Self::Cancel { .. }
+            | Self::Change { .. }
+            | Self::SaveRing { .. }
+            | Self::KeepKey { .. }
+            | Self::DestroyKey { .. }
+            | Self::Rewrap { .. }
+            | Self::Redate { .. }
+            | Self::ForgetAudit { .. } => true,
+            Self::Due { .. }
+            | Self::Expired
+            | Self::Failures { .. }
+            | Self::Audit { .. }
+            | Self::List { .. }
+            | Self::Prune { .. }
+            | Self::Reopen => false,
+        }
+    }
+}
+
 #[test]
 fn the_embedded_store_and_the_model_agree() {
     agree(48, subject::sqlite);
@@ -51,13 +77,39 @@ fn the_shared_store_and_the_model_agree() {
     agree(12, subject::postgres);
 }
 
+/// Two nodes take turns, whatever each of them remembers of what it did itself.
+#[test]
+fn two_nodes_of_the_shared_store_and_the_model_agree() {
+    let walks = vec((step(), any::<bool>()), 1..100);
+    run(6, &walks, async |steps| {
+        let shared = subject::shared_postgres().await;
+        let (model, mut walker) = (StoreModel::default(), Walker::default());
+        for (now, (step, second)) in (0..).zip(&steps) {
+            let before = walker.clone();
+            let expected = walker.take(&model, step, now).await.unwrap();
+            walker = before;
+            let store = &shared.stores[usize::from(*second)];
+            let answer = walker.take(store, step, now).await.unwrap();
+            assert_eq!(answer, expected, "{step:?}");
+        }
+        for store in &shared.stores {
+            assert_eq!(image(store, &walker).await, image(&model, &walker).await);
+            store.close().await;
+        }
+    });
+}
+
 fn agree<S: Subject, F: Future<Output = S>>(cases: u32, subject: impl Fn() -> F) {
+    run(cases, &vec(step(), 1..120), async |steps| walk(subject().await, &steps).await);
+}
+
+/// Judges so many random walks.
+pub fn run<W: Strategy>(cases: u32, walks: &W, judge: impl AsyncFn(W::Value)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
-    let walks = vec(step(), 1..120);
     runner
-        .run(&walks, |steps| {
-            runtime.block_on(async { walk(subject().await, &steps).await });
+        .run(walks, |steps| {
+            runtime.block_on(judge(steps));
             Ok(())
         })
         .unwrap();
@@ -71,38 +123,39 @@ async fn walk(mut subject: impl Subject, steps: &[Step]) {
             subject.reopen().await;
         }
         let before = walker.clone();
-        let expected = walker.take(&model, step, now).await;
+        let expected = walker.take(&model, step, now).await.unwrap();
         // The second takes the same step with the same names.
         walker = before;
-        assert_eq!(walker.take(subject.store(), step, now).await, expected, "{step:?}");
+        assert_eq!(walker.take(subject.store(), step, now).await.unwrap(), expected, "{step:?}");
     }
     assert_eq!(image(subject.store(), &walker).await, image(&model, &walker).await);
 }
 
 /// What has been named so far, and what is known of each delivery: enough to settle it rightly or wrongly.
 #[derive(Clone, Debug, Default)]
-struct Walker {
+pub struct Walker {
     events: u32,
     deliveries: Vec<LiveDelivery>,
 }
 
 impl Walker {
-    async fn take(&mut self, store: &dyn Store, step: &Step, now: i64) -> String {
-        match step.clone() {
+    /// Takes a step; says what was answered.
+    pub async fn take(&mut self, store: &dyn Store, step: &Step, now: i64) -> Result<String, StoreError> {
+        Ok(match step.clone() {
             Step::Accept { endpoints, due, expiry, key } => {
                 let event = NewEvent {
                     idempotency: key.map(|(key, content)| idempotency(key, content, at(now + 20))),
                     ..self.event(&endpoints, due, expiry, now)
                 };
-                format!("{:?}", store.accept(event).await.unwrap())
+                format!("{:?}", store.accept(event).await?)
             }
             Step::Settle { pick, attempts_off, tried, outcome, with_change } => {
                 if self.deliveries.is_empty() {
-                    return String::new();
+                    return Ok(String::new());
                 }
                 let pick = pick % self.deliveries.len();
                 let settlement = self.settlement(pick, attempts_off, tried, outcome, with_change, now);
-                let settled = store.settle(settlement).await.unwrap();
+                let settled = store.settle(settlement).await?;
                 if format!("{settled:?}") == "Recorded" && tried {
                     self.deliveries[pick].attempts_made += 1;
                 }
@@ -115,72 +168,73 @@ impl Walker {
                 });
                 let deliveries = deliveries.collect();
                 let made = store.redeliver(deliveries, vec![change(2, false, now)]).await;
-                format!("{:?}", made.map_err(|error| error.code()))
+                match made {
+                    // It does not say whether anything was done.
+                    Err(error @ StoreError::Unavailable { .. }) => return Err(error),
+                    made => format!("{:?}", made.map_err(|error| error.code())),
+                }
             }
             Step::Cancel { endpoints, most } => {
                 let endpoints = endpoints.into_iter().map(endpoint_id).collect();
-                format!("{:?}", store.cancel(endpoints, most, at(now)).await.unwrap())
+                format!("{:?}", store.cancel(endpoints, most, at(now)).await?)
             }
             Step::Change { id, remove } => {
                 let entry = RecordChange::Audit(audit_row(u32::try_from(now).unwrap()));
-                format!("{:?}", store.change(vec![change(id, remove, now), entry]).await.unwrap())
+                format!("{:?}", store.change(vec![change(id, remove, now), entry]).await?)
             }
             Step::SaveRing { expected } => {
                 let entry = RecordChange::Audit(audit_row(u32::try_from(1_000 + now).unwrap()));
                 let sealed = now.to_be_bytes().to_vec();
-                format!("{:?}", store.save_ring(expected, sealed, vec![entry]).await.unwrap())
+                format!("{:?}", store.save_ring(expected, sealed, vec![entry]).await?)
             }
             Step::KeepKey { owner } => {
                 let consumer = (owner > 0).then(|| consumer(owner));
                 let key =
                     DataKeyRecord { consumer, kek_id: "kek".to_owned(), wrapped: now.to_be_bytes().to_vec() };
-                format!("{:?}", store.keep_data_key(key).await.unwrap())
+                format!("{:?}", store.keep_data_key(key).await?)
             }
             Step::DestroyKey { owner } => {
-                format!("{:?}", store.destroy_data_key(consumer(owner)).await.unwrap())
+                format!("{:?}", store.destroy_data_key(consumer(owner)).await?)
             }
             Step::Rewrap { ring, forget } => {
-                let mut data_keys = store.data_keys().await.unwrap();
+                let mut data_keys = store.data_keys().await?;
                 data_keys.sort_by(|a, b| a.consumer.cmp(&b.consumer));
                 data_keys.truncate(data_keys.len().saturating_sub(usize::from(forget)));
                 for key in &mut data_keys {
                     key.wrapped.push(7);
                 }
                 let ring = ring.map(|version| RingRecord { version, sealed: now.to_be_bytes().to_vec() });
-                format!(
-                    "{:?}",
-                    store.rewrap(RewrappedKeys { ring, data_keys, changes: Vec::new() }).await.unwrap()
-                )
+                format!("{:?}", store.rewrap(RewrappedKeys { ring, data_keys, changes: Vec::new() }).await?)
             }
             Step::Due { endpoint, until, after, limit } => {
                 let after =
                     after.map(|(due, number)| DuePosition { due_at: at(due), id: delivery_id(number) });
                 let (endpoint, after_id) = (endpoint_id(endpoint), after.map(|after| after.id));
-                let due = store.due(endpoint, after, at(until), limit).await.unwrap();
-                format!("{due:?} {:?}", store.in_order(endpoint, after_id, limit).await.unwrap())
+                let due = store.due(endpoint, after, at(until), limit).await?;
+                format!("{due:?} {:?}", store.in_order(endpoint, after_id, limit).await?)
             }
-            Step::List { filter } => format!("{:?}", store.deliveries(filter).await.unwrap()),
+            Step::List { filter } => format!("{:?}", store.deliveries(filter).await?),
             Step::Expired => {
                 // Those that run out at the same time have no order among each other.
-                let mut expired = store.expired(Shards::ALL, at(now), 1_000).await.unwrap();
+                let mut expired = store.expired(Shards::ALL, at(now), 1_000).await?;
                 expired.sort_by_key(|live| (live.expires_at, live.id));
                 format!("{expired:?}")
             }
             Step::Redate { endpoint, back, limit } => {
                 let (set, latest) = (at(now - back), at(now - back / 2));
                 let redated = store.redate(endpoint_id(endpoint), set, latest, None, limit).await;
-                format!("{:?}", redated.unwrap())
+                format!("{:?}", redated?)
             }
             Step::Prune { kept, until, limit } => {
                 format!("{:?}", prune_all(store, kept, at(until), limit).await)
             }
             Step::Failures { from, until } => failures(store, from, until).await,
-            Step::Audit { filter } => format!("{:?}", store.audit(filter).await.unwrap()),
+            Step::Audit { filter } => format!("{:?}", store.audit(filter).await?),
             Step::ForgetAudit { before, limit } => {
-                format!("{:?}", store.forget_audit(audit_id(before).made_at(), limit).await.unwrap())
+                format!("{:?}", store.forget_audit(audit_id(before).made_at(), limit).await?)
             }
             Step::Reopen => image(store, self).await,
-        }
+        })
     }
 
     fn event(&mut self, endpoints: &[u32], due: i64, expiry: Option<i64>, now: i64) -> NewEvent {
@@ -223,7 +277,7 @@ impl Walker {
 }
 
 /// Everything that can be asked.
-async fn image(store: &dyn Store, walker: &Walker) -> String {
+pub async fn image(store: &dyn Store, walker: &Walker) -> String {
     let mut records = store.records().await.unwrap();
     records.sort_by(|a, b| (a.kind, &a.id).cmp(&(b.kind, &b.id)));
     let mut work = store.endpoints_with_work(Shards::ALL).await.unwrap();
@@ -234,6 +288,8 @@ async fn image(store: &dyn Store, walker: &Walker) -> String {
     let deliveries = store.deliveries(everything).await.unwrap().deliveries;
     let mut text = format!("{records:#?}{work:#?}{keys:#?}{deliveries:#?}");
     text += &format!("{:?}{:?}", store.ring().await.unwrap(), store.backlog().await.unwrap());
+    let trail = AuditFilter { limit: 10_000, ..AuditFilter::default() };
+    text += &format!("{:?}", store.audit(trail).await.unwrap());
     for delivery in &deliveries {
         text += &format!("{:?}", store.attempts(delivery.id).await.unwrap());
     }
@@ -262,7 +318,8 @@ async fn failures(store: &dyn Store, from: i64, until: i64) -> String {
     format!("{found:?}")
 }
 
-fn step() -> impl Strategy<Value = Step> {
+/// Any step.
+pub fn step() -> impl Strategy<Value = Step> {
     let due = 0..60_i64;
     prop_oneof![
         6 => (vec(0..5_u32, 0..4), due.clone(), proptest::option::of(0..90_i64), proptest::option::of((0..3_u8, 0..2_u8)))

@@ -6,7 +6,10 @@ use waxseal_keys::{Clock, SystemClock, Timestamp};
 use waxseal_sender::id::{DeliveryId, EventId};
 use waxseal_sender::model::delivery::{DeliveryState, LiveDelivery};
 use waxseal_sender::store::postgres::PostgresStore;
-use waxseal_sender::store::{Kept, NewDelivery, NewEvent, Outbox, Outcome, Store, StoreError};
+use waxseal_sender::store::{
+    Catalog, Kept, NewDelivery, NewEvent, Outbox, Outcome, Record, RecordChange, RecordKind, Store,
+    StoreError,
+};
 use waxseal_tests::postgres::Postgres;
 use waxseal_tests::store_suite::aging::prune_all;
 use waxseal_tests::store_suite::fixture::{endpoint_id, new_event, owner_of, settlement};
@@ -35,6 +38,47 @@ async fn tables_of_a_newer_program_are_used_if_they_say_so() {
     server.execute(&database, "UPDATE schema_version SET usable_from = 9");
     let refused = PostgresStore::open(&settings).await;
     assert!(matches!(refused, Err(StoreError::NewerSchema { found: 9, known: 2 })), "{refused:?}");
+}
+
+/// What was kept by a program that knew the first step alone is there after the others.
+#[tokio::test]
+async fn tables_of_an_older_program_are_brought_up_to_date_with_what_is_in_them() {
+    let server = Postgres::shared();
+    let old = server.create_database("first");
+    server.execute(&old, include_str!("../../../sender/src/store/postgres/schema/0001_init.sql"));
+
+    let subject = subject::postgres().await;
+    let (database, now) = (database(&subject), SystemClock.now());
+    let store = &subject.store;
+    let (waits, done) = (accept(store, now, 1).await, accept(store, now, 2).await);
+    deliver(store, &done, now).await;
+    let record = Record { kind: RecordKind::Endpoint, id: "ep".into(), consumer: None, sealed: vec![7; 9] };
+    store.change(vec![RecordChange::Put(record.clone())]).await.unwrap();
+    store.close().await;
+    // Back to what the first step makes, with all of that in it.
+    server.execute(&database, "DROP TABLE moving, moving_positions; UPDATE schema_version SET version = 1");
+    assert_eq!(columns(&database), columns(&old), "the later steps have left something");
+
+    let store = PostgresStore::open(&subject.settings).await.unwrap();
+    assert_eq!(server.execute(&database, "SELECT version FROM schema_version"), "2");
+    assert_eq!(server.execute(&database, "SELECT count(*) FROM moving, moving_positions"), "0");
+    assert_eq!(store.records().await.unwrap(), [record]);
+    assert_eq!(store.delivery(done.id).await.unwrap().unwrap().state, DeliveryState::Delivered);
+    assert_eq!(store.attempts(done.id).await.unwrap().len(), 1);
+    let due = store.due(waits.endpoint, None, now, 10).await.unwrap();
+    assert_eq!(due.iter().map(|live| live.id).collect::<Vec<_>>(), [waits.id]);
+    deliver(&store, &waits, now).await;
+    assert_eq!(store.delivery(waits.id).await.unwrap().unwrap().state, DeliveryState::Delivered);
+}
+
+/// Of every table but the days and the version's own.
+fn columns(database: &str) -> String {
+    let sql = "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull
+         FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'i', 'I') AND a.attnum > 0
+             AND c.relname !~ '_[0-9]{8}' AND c.relname NOT LIKE 'schema_version%'
+         ORDER BY 1, 2";
+    Postgres::shared().execute(database, sql)
 }
 
 #[tokio::test]

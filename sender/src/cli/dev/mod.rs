@@ -167,12 +167,7 @@ impl Dev {
             .map_err(|_| CliError::plain("the consumer did not get the event in time"))??;
         self.show.wire(&seen)?;
         let Seen { opened, .. } = seen;
-        match &opened.event.data {
-            Data::Json(read) if read.get() == data => {}
-            Data::Json(_) | Data::Binary { .. } => {
-                return Err(CliError::plain("what the consumer read is not what was published"));
-            }
-        }
+        equal(&opened.event.data, &data)?;
         self.show.read(&opened)?;
         Ok(opened.signer_kid)
     }
@@ -217,6 +212,17 @@ impl Dev {
     }
 }
 
+/// # Errors
+/// If what the consumer read is not what was published, byte for byte.
+fn equal(read: &Data, published: &str) -> Result<(), CliError> {
+    match read {
+        Data::Json(read) if read.get() == published => Ok(()),
+        Data::Json(_) | Data::Binary { .. } => {
+            Err(CliError::plain("what the consumer read is not what was published"))
+        }
+    }
+}
+
 /// The settings of production, but for times in seconds and permission to reach this machine.
 fn settings(issuer: &Issuer) -> Result<Settings, CliError> {
     let mut config = Config::new(issuer.clone());
@@ -247,3 +253,23 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// After which something that takes a while will not happen.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_content_is_right_if_it_is_equal_byte_for_byte() {
+        let published = r#"{"order":"991","total":"12.50"}"#;
+        assert!(equal(&Data::json(published.as_bytes()).unwrap(), published).is_ok());
+        for other in [
+            Data::json(br#"{"order":"991","total":"12.51"}"#).unwrap(),
+            Data::json(br#"{"total":"12.50","order":"991"}"#).unwrap(),
+            Data::json(br#"{"order": "991","total":"12.50"}"#).unwrap(),
+            Data::binary("application/json", published.into()).unwrap(),
+        ] {
+            let wrong = equal(&other, published).unwrap_err();
+            assert_eq!((wrong.status(), wrong.to_string().contains("not what was published")), (1, true));
+        }
+    }
+}

@@ -37,7 +37,8 @@ impl Show {
         let token = &seen.token;
         let header = token.split('.').next().and_then(|header| URL_SAFE_NO_PAD.decode(header).ok());
         let header = header.and_then(|header| String::from_utf8(header).ok()).unwrap_or_default();
-        self.line(&format!("  wire    POST application/secevent+jwt, {} bytes", token.len()))?;
+        let (bytes, parts) = (token.len(), token.split('.').count());
+        self.line(&format!("  wire    POST application/secevent+jwt, {bytes} bytes in {parts} parts"))?;
         self.line(&format!("          {}...", &token[..token.len().min(72)]))?;
         self.line(&format!("          header {header}"))
     }

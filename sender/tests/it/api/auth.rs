@@ -1,5 +1,9 @@
 //! Every route against every scope, and against no token, a wrong one and one that is over.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
 use http::header::{ALLOW, AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{Method, Request};
 use serde_json::json;
@@ -11,8 +15,7 @@ use super::world::{NOW, World};
 /// Each route and the scopes that open it, beside `admin`. The paths name what does not exist and the bodies lack
 /// what is required, so that a request that is let in fails for another reason and changes nothing.
 fn routes() -> Vec<(Method, &'static str, Vec<Scope>)> {
-    use Scope::{ConsumerKeys, Keys, Manage, Metrics, Publish, Read, Tokens};
-    const EP: &str = "/v1/endpoints/ep_0190a6a0000070008000000000000000";
+    use Scope::{Admin, Audit, ConsumerKeys, Keys, Manage, Metrics, Publish, Read, Tokens};
     let table: Vec<(&str, &str, &[Scope])> = vec![
         ("POST", "/v1/consumers", &[Manage]),
         ("GET", "/v1/consumers", &[Read]),
@@ -22,8 +25,8 @@ fn routes() -> Vec<(Method, &'static str, Vec<Scope>)> {
         ("GET", "/v1/consumers/none/encryption-keys", &[Read]),
         ("PUT", "/v1/consumers/none/encryption-keys", &[ConsumerKeys]),
         ("DELETE", "/v1/consumers/none/encryption-keys", &[ConsumerKeys]),
-        ("DELETE", "/v1/consumers/none/encryption-keys/x", &[ConsumerKeys]),
-        ("POST", "/v1/consumers/none/encryption-keys/x/admit", &[ConsumerKeys]),
+        ("DELETE", "/v1/consumers/none/encryption-keys/none", &[ConsumerKeys]),
+        ("POST", "/v1/consumers/none/encryption-keys/none/admit", &[ConsumerKeys]),
         ("POST", "/v1/groups", &[Manage]),
         ("GET", "/v1/groups", &[Read]),
         ("GET", "/v1/groups/none", &[Read]),
@@ -37,17 +40,20 @@ fn routes() -> Vec<(Method, &'static str, Vec<Scope>)> {
         ("DELETE", "/v1/event-types/none", &[Manage]),
         ("POST", "/v1/endpoints", &[Manage]),
         ("GET", "/v1/endpoints", &[Read]),
-        ("GET", EP, &[Read]),
-        ("PATCH", EP, &[Manage]),
-        ("DELETE", EP, &[Manage]),
+        ("GET", NO_ENDPOINT, &[Read]),
+        ("PATCH", NO_ENDPOINT, &[Manage]),
+        ("DELETE", NO_ENDPOINT, &[Manage]),
         ("POST", "/v1/endpoints/none/pause", &[Manage]),
         ("POST", "/v1/endpoints/none/resume", &[Manage]),
         ("POST", "/v1/endpoints/none/verify", &[Manage]),
+        ("POST", "/v1/endpoints/none/test", &[Manage]),
+        ("POST", "/v1/endpoints/none/cancel", &[Manage]),
+        ("POST", "/v1/endpoints/none/recover", &[Manage]),
         ("GET", "/v1/endpoints/none/encryption-keys", &[Read]),
         ("PUT", "/v1/endpoints/none/encryption-keys", &[ConsumerKeys]),
         ("DELETE", "/v1/endpoints/none/encryption-keys", &[ConsumerKeys]),
-        ("DELETE", "/v1/endpoints/none/encryption-keys/x", &[ConsumerKeys]),
-        ("POST", "/v1/endpoints/none/encryption-keys/x/admit", &[ConsumerKeys]),
+        ("DELETE", "/v1/endpoints/none/encryption-keys/none", &[ConsumerKeys]),
+        ("POST", "/v1/endpoints/none/encryption-keys/none/admit", &[ConsumerKeys]),
         ("POST", "/v1/events", &[Publish]),
         ("POST", "/v1/events/batch", &[Publish]),
         ("GET", "/v1/events/none", &[Read]),
@@ -55,8 +61,17 @@ fn routes() -> Vec<(Method, &'static str, Vec<Scope>)> {
         ("GET", "/v1/deliveries/none", &[Read]),
         ("GET", "/v1/deliveries/none/attempts", &[Read]),
         ("POST", "/v1/deliveries/none/redeliver", &[Manage]),
+        ("POST", "/v1/deliveries/none/cancel", &[Manage]),
+        ("GET", "/v1/recoveries", &[Read]),
+        ("GET", "/v1/recoveries/none", &[Read]),
+        ("POST", "/v1/recoveries/none/cancel", &[Manage]),
+        ("GET", "/v1/audit", &[Audit]),
+        ("GET", "/v1/client-ca", &[Read]),
+        ("GET", "/v1/cluster", &[Admin]),
         ("GET", "/v1/signing-keys", &[Read, Keys]),
+        ("POST", "/v1/signing-keys", &[Keys]),
         ("POST", "/v1/signing-keys/rotate", &[Keys]),
+        ("POST", "/v1/signing-keys/none/activate", &[Keys]),
         ("POST", "/v1/signing-keys/none/revoke", &[Keys]),
         ("POST", "/v1/tokens", &[Tokens]),
         ("GET", "/v1/tokens", &[Tokens]),
@@ -66,6 +81,53 @@ fn routes() -> Vec<(Method, &'static str, Vec<Scope>)> {
     table.into_iter().map(|(m, path, scopes)| (m.parse().unwrap(), path, scopes.to_vec())).collect()
 }
 
+/// What the router serves to those who have a token, by its source for the paths, with `none` for each parameter, and by
+/// its own answers for the methods.
+async fn served(world: &World) -> BTreeSet<String> {
+    let mut served = BTreeSet::new();
+    for path in paths().into_iter().filter(|path| !OPEN.contains(&path.as_str())) {
+        let reply = world.call(Method::TRACE, &path, &world.admin, None).await;
+        reply.refused(405, "api.method_not_allowed");
+        let allow = reply.headers[ALLOW].to_str().unwrap();
+        let methods = sorted(allow).into_iter().filter(|method| *method != "HEAD");
+        served.extend(methods.map(|method| format!("{method} {path}")));
+    }
+    served
+}
+
+/// Every text of the router's source that is a path, or the end of one that others begin.
+fn paths() -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api");
+    let with_routes = |path: &Path| path.is_file() && fs::read_to_string(path).unwrap().contains(".route(");
+    let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<_> = files.filter(|path| with_routes(path)).collect();
+    assert_eq!(files, [folder.join("mod.rs")], "routes stand in one file");
+    let source = fs::read_to_string(&files[0]).unwrap();
+    let texts: Vec<_> = source.split('"').skip(1).step_by(2).map(|text| text.replace("{{", "{")).collect();
+    let whole = texts.iter().filter(|text| text.starts_with('/')).cloned();
+    let begun = texts.iter().filter(|text| text.ends_with("/encryption-keys"));
+    let ends: Vec<_> = texts.iter().filter_map(|text| text.strip_prefix("{path}")).collect();
+    let joined = begun.flat_map(|begin| ends.iter().map(move |end| format!("{begin}{end}")));
+    whole.chain(joined).map(|path| without_parameters(&path)).collect()
+}
+
+fn without_parameters(path: &str) -> String {
+    let part = |part| if str::starts_with(part, '{') { "none" } else { part };
+    path.split('/').map(part).collect::<Vec<_>>().join("/")
+}
+
+#[tokio::test]
+async fn the_table_has_every_route_that_the_router_serves() {
+    let world = World::new().await;
+    let plain = |path: &str| path.replace(NO_ENDPOINT, "/v1/endpoints/none");
+    let listed: BTreeSet<_> =
+        routes().into_iter().map(|(method, path, _)| format!("{method} {}", plain(path))).collect();
+    let served = served(&world).await;
+    let missing: Vec<_> = served.difference(&listed).collect();
+    let gone: Vec<_> = listed.difference(&served).collect();
+    assert!(missing.is_empty() && gone.is_empty(), "not in the table: {missing:?}; not served: {gone:?}");
+}
+
 #[tokio::test]
 async fn each_route_opens_to_its_scopes_alone() {
     let world = World::new().await;
@@ -73,6 +135,8 @@ async fn each_route_opens_to_its_scopes_alone() {
     for scope in Scope::ALL {
         tokens.push((scope, world.token(&[scope], None).await));
     }
+    // The authority is made when somebody first asks for it.
+    world.get("/v1/client-ca").await;
     let before = world.kept().await;
     for (method, path, opening) in routes() {
         for (scope, token) in &tokens {
@@ -188,6 +252,11 @@ async fn metrics_are_text() {
     let reply = world.call(Method::GET, "/metrics", &token, None).await;
     assert_eq!((reply.status.as_u16(), reply.text.as_str()), (200, "up 1\n"));
 }
+
+const NO_ENDPOINT: &str = "/v1/endpoints/ep_0190a6a0000070008000000000000000";
+
+/// For everybody.
+const OPEN: [&str; 2] = ["/health", "/.well-known/waxseal/signing-keys/none"];
 
 fn sorted(allow: &str) -> Vec<&str> {
     let mut methods: Vec<_> = allow.split(',').map(str::trim).collect();

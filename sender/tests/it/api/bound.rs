@@ -81,6 +81,10 @@ async fn what_concerns_everybody_is_closed() {
         ("DELETE", "/v1/event-types/gold.only", None),
         ("POST", "/v1/signing-keys/rotate", None),
         ("POST", &format!("/v1/signing-keys/{kid}/revoke"), None),
+        ("POST", &format!("/v1/signing-keys/{kid}/activate"), None),
+        ("POST", "/v1/signing-keys", Some(json!({ "pem": "x" }))),
+        ("GET", "/v1/audit", None),
+        ("GET", "/v1/cluster", None),
         ("GET", "/metrics", None),
     ] {
         let reply = world.call(method.parse().unwrap(), path, &token, body).await;
