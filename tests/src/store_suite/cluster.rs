@@ -1,17 +1,17 @@
-//! Properties of what several nodes need of one store: leases, versions, arrivals, words, turns.
+//! Properties of what several nodes need of one store: leases, versions, arrivals, conditions; words and
+//! turns are in [`words`](super::words).
 //!
 //! A property is given a [`Shared`]: one store as two nodes have it. `cluster_suite!` makes tests of them.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::time::timeout;
 use waxseal_sender::id::{EndpointId, NodeId};
 use waxseal_sender::model::delivery::DeliveryState;
 use waxseal_sender::store::{
-    Accepted, Cluster, Configured, DataKeyRecord, Hint, NewEvent, Node, NodeRole, Outcome, Record,
-    RecordChange, RecordKind, Settlement, Shard, Shards, Store, StoreError, ToldCondition,
+    Accepted, Cluster, Configured, DataKeyRecord, NewEvent, Node, NodeRole, Outcome, Record, RecordChange,
+    RecordKind, Settlement, Shard, Shards, Store, StoreError, ToldCondition,
 };
 
 use super::fixture::{
@@ -42,10 +42,12 @@ macro_rules! cluster_suite {
             changes_of_two_nodes_at_once_are_seen_in_order
             how_endpoints_do_has_no_version
             arrivals_are_found_by_asking
-            words_reach_the_other_node
-            a_turn_keeps_others_waiting_until_it_is_given_back
             conditions_are_told_by_those_who_own_the_shard
             a_data_key_that_was_made_anew_is_not_destroyed_for_the_old_one
+        });
+        $crate::cluster_suite!(@ $subject: words {
+            words_reach_the_other_node
+            a_turn_keeps_others_waiting_until_it_is_given_back
         });
     };
     (@ $subject:path: $module:ident { $($property:ident)* }) => {
@@ -264,39 +266,6 @@ pub async fn arrivals_are_found_by_asking(shared: impl Shared) {
     assert_eq!(found(vec![], 99).await, []);
 }
 
-/// All that it says together, and the sender does not hear itself.
-pub async fn words_reach_the_other_node(shared: impl Shared) {
-    let [one, two] = clusters(&shared);
-    let (mut own, mut others) = (one.hints(), two.hints());
-    let shards: Shards = [Shard::new(1), Shard::new(255)].into_iter().collect();
-    // Words of before somebody listened are nobody's: they are repeated until the first is heard.
-    heard_again(&*one, &mut others, Hint::Configured).await;
-    for hint in [Hint::Arrived(shards), Hint::RingChanged, Hint::Withdrawn(endpoint_id(5))] {
-        one.hint(hint.clone());
-        until_heard(&mut others, &hint).await;
-    }
-    two.hint(Hint::RingChanged);
-    loop {
-        match timeout(PATIENCE, own.recv()).await.expect("the other's word is heard").unwrap() {
-            Hint::RingChanged => break,
-            Hint::Lost => {}
-            other => panic!("{other:?} is its own"),
-        }
-    }
-}
-
-/// And not longer; the one who waits gets it then.
-pub async fn a_turn_keeps_others_waiting_until_it_is_given_back(shared: impl Shared) {
-    let [one, two] = clusters(&shared);
-    for _ in 0..3 {
-        let held = one.turn().await.unwrap();
-        let mut waiting = Box::pin(two.turn());
-        assert!(timeout(Duration::from_millis(150), &mut waiting).await.is_err(), "there is one turn");
-        drop(held);
-        drop(timeout(PATIENCE, waiting).await.expect("it is given back").unwrap());
-    }
-}
-
 /// And by nobody who has lost it; what is told replaces what was told before.
 pub async fn conditions_are_told_by_those_who_own_the_shard(shared: impl Shared) {
     let [one, two] = clusters(&shared);
@@ -338,9 +307,10 @@ pub async fn a_data_key_that_was_made_anew_is_not_destroyed_for_the_old_one(shar
     assert_eq!(store.data_keys().await.unwrap(), [system], "that of no consumer stays");
 }
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-fn clusters(shared: &impl Shared) -> [std::sync::Arc<dyn Cluster>; 2] {
+/// What they have of it beside the store.
+pub(super) fn clusters(shared: &impl Shared) -> [std::sync::Arc<dyn Cluster>; 2] {
     shared.stores().map(|store| store.cluster().expect("it is shared"))
 }
 
@@ -353,30 +323,6 @@ pub fn node(number: u8, role: NodeRole) -> Node {
         program: "0.1.0".to_owned(),
         started_at: at(i64::from(number)),
     }
-}
-
-async fn heard_again(from: &dyn Cluster, by: &mut Receiver<Hint>, hint: Hint) {
-    for _ in 0..300 {
-        from.hint(hint.clone());
-        match timeout(Duration::from_millis(100), by.recv()).await {
-            Ok(Ok(heard)) if heard == hint => return,
-            _ => {}
-        }
-    }
-    panic!("{hint:?} is never heard");
-}
-
-async fn until_heard(by: &mut Receiver<Hint>, hint: &Hint) {
-    let heard = async {
-        loop {
-            match by.recv().await {
-                Ok(heard) if heard == *hint => return,
-                Ok(_) | Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => panic!("nobody speaks any more"),
-            }
-        }
-    };
-    timeout(PATIENCE, heard).await.unwrap_or_else(|_| panic!("{hint:?} is not heard"));
 }
 
 async fn configured(store: &dyn Store, after: u64) -> Configured {
