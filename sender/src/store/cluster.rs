@@ -42,9 +42,14 @@ pub trait Cluster: fmt::Debug + Send + Sync {
         limit: u32,
     ) -> Result<Vec<FoundArrival>, StoreError>;
 
-    /// What was configured after this version, each thing once, as it is now; everything, after version 0. The health of
-    /// endpoints is left out.
+    /// What was configured after this version, each thing once, as it is now; [everything](Configured::everything), after
+    /// version 0, or if it is [forgotten](Self::forget_changes) what was removed since. The health of endpoints is left out.
     async fn configured_after(&self, version: Version) -> Result<Configured, StoreError>;
+
+    /// Forgets of what is configured no more that it ever was, the oldest first, of about so much at most; returns of how
+    /// much. Not before every node has said that it [works by](Self::works_by) that, except those whose lease has been
+    /// over for long.
+    async fn forget_changes(&self, limit: u32) -> Result<u64, StoreError>;
 
     /// The health of the endpoints of these shards, as far as there is any on record.
     async fn health(&self, shards: Shards) -> Result<Vec<Record>, StoreError>;
@@ -129,6 +134,8 @@ pub struct Configured {
     pub put: Vec<Record>,
     /// What is not there any more.
     pub removed: Vec<(RecordKind, String)>,
+    /// Whether there is nothing but what is put here.
+    pub everything: bool,
 }
 
 /// The turn to change the configuration; dropping it gives it back.

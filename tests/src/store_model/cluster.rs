@@ -57,6 +57,13 @@ impl Cluster for StoreModel {
         Ok(self.state()?.configured_after(version))
     }
 
+    async fn forget_changes(&self, limit: u32) -> Result<u64, StoreError> {
+        self.takes_time().await;
+        let mut state = self.state()?;
+        let known = state.leases.known_by_all();
+        Ok(state.forget_changes(known, limit))
+    }
+
     async fn health(&self, shards: Shards) -> Result<Vec<Record>, StoreError> {
         let state = self.state()?;
         let wanted = state.records.values().filter(|record| {

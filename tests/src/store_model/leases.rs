@@ -41,6 +41,7 @@ impl Leases {
             told: Vec::new(),
         });
         known.lease_until = lease_until;
+        self.nodes.retain(|_, known| known.lease_until.saturating_add(REMEMBERED) > now);
         let share = if node.role.takes_shards() { self.share(now) } else { 0 };
         let missing = share.saturating_sub(self.of(node.id).len());
         for shard in self.unowned(now).iter().take(missing) {
@@ -85,6 +86,11 @@ impl Leases {
         }
     }
 
+    /// The version by which every node works at least that is remembered.
+    pub(super) fn known_by_all(&self) -> Version {
+        self.nodes.values().map(|known| known.works_by).min().unwrap_or(0)
+    }
+
     pub(super) fn tell(&mut self, node: NodeId, told: Vec<ToldCondition>) {
         if let Some(known) = self.nodes.get_mut(&node) {
             known.told = told;
@@ -112,5 +118,5 @@ impl Leases {
     }
 }
 
-/// How long a node is shown whose lease is over.
+/// How long a node is remembered whose lease is over.
 const REMEMBERED: Duration = Duration::from_secs(60 * 60);

@@ -17,6 +17,8 @@ pub(super) struct Versions {
     /// Just before so many changes that were made for a version, another node changes something.
     pub(super) interruptions: u32,
     now: Version,
+    /// Up to which version it is forgotten what was removed.
+    forgotten: Version,
     of: BTreeMap<(RecordKind, String), Version>,
 }
 
@@ -76,16 +78,41 @@ impl StoreModel {
     }
 }
 
+impl StoreModel {
+    /// Of how much that is configured no more it is remembered that it was.
+    pub fn removals(&self) -> usize {
+        let state = self.state().expect("it can be reached");
+        state.versions.of.keys().filter(|name| !state.records.contains_key(*name)).count()
+    }
+}
+
 impl State {
     pub(super) fn configured_after(&self, after: Version) -> Configured {
-        let mut configured = Configured { version: self.versions.now, ..Configured::default() };
+        let everything = after == 0 || after < self.versions.forgotten;
+        let after = if everything { 0 } else { after };
+        let mut configured = Configured { version: self.versions.now, everything, ..Configured::default() };
         for (name, _) in self.versions.of.iter().filter(|(_, version)| **version > after) {
             match self.records.get(name) {
                 Some(record) => configured.put.push(record.clone()),
+                None if everything => {}
                 None => configured.removed.push(name.clone()),
             }
         }
         configured
+    }
+
+    pub(super) fn forget_changes(&mut self, known_by_all: Version, limit: u32) -> u64 {
+        let is_gone = |name: &(RecordKind, String)| !self.records.contains_key(name);
+        let gone =
+            self.versions.of.iter().filter(|(name, version)| is_gone(name) && **version <= known_by_all);
+        let mut gone: Vec<_> = gone.map(|(_, version)| *version).collect();
+        gone.sort_unstable();
+        gone.truncate(usize::try_from(limit).unwrap());
+        let Some(until) = gone.pop() else { return 0 };
+        let before = self.versions.of.len();
+        self.versions.of.retain(|name, version| self.records.contains_key(name) || *version > until);
+        self.versions.forgotten = until;
+        u64::try_from(before - self.versions.of.len()).unwrap()
     }
 }
 

@@ -40,6 +40,7 @@ macro_rules! cluster_suite {
             what_is_superseded_writes_nothing
             changes_are_followed_by_version_and_removals_too
             changes_of_two_nodes_at_once_are_seen_in_order
+            removals_are_forgotten_when_every_node_knows_of_them
             how_endpoints_do_has_no_version
             arrivals_are_found_by_asking
             conditions_are_told_by_those_who_own_the_shard
@@ -175,7 +176,7 @@ pub async fn what_is_superseded_writes_nothing(shared: impl Shared) {
 /// Each thing once, as it is now.
 pub async fn changes_are_followed_by_version_and_removals_too(shared: impl Shared) {
     let [store, other] = shared.stores();
-    assert_eq!(configured(other, 0).await, Configured::default());
+    assert_eq!(configured(other, 0).await, Configured { everything: true, ..Configured::default() });
     store.change(vec![put("a", 1), put("b", 1), put("c", 1)]).await.unwrap();
     let first = configured(other, 0).await;
     assert_eq!(sorted(first.put), [record("a", 1), record("b", 1), record("c", 1)]);
@@ -185,6 +186,7 @@ pub async fn changes_are_followed_by_version_and_removals_too(shared: impl Share
     assert!(since.version > first.version);
     assert_eq!(sorted(since.put), [record("a", 3), record("c", 2)]);
     assert_eq!(since.removed, [(RecordKind::Group, "b".to_owned())]);
+    assert!(first.everything && !since.everything);
     let nothing = configured(other, since.version).await;
     assert_eq!(nothing, Configured { version: since.version, ..Configured::default() });
 
@@ -192,6 +194,42 @@ pub async fn changes_are_followed_by_version_and_removals_too(shared: impl Share
     let back = configured(other, since.version).await;
     assert_eq!((back.put, back.removed), (vec![record("b", 9)], vec![]));
     assert_eq!(configured(other, first.version).await.removed, []);
+}
+
+/// Who knows less is told everything; so is, then, a node that was remembered no more when they were forgotten.
+pub async fn removals_are_forgotten_when_every_node_knows_of_them(shared: impl Shared) {
+    let [store, other] = shared.stores();
+    let [cluster, _] = clusters(&shared);
+    store.change(vec![put("a", 1), put("b", 1), put("c", 1)]).await.unwrap();
+    let first = version(store).await;
+    for gone in ["a", "b"] {
+        store.change(vec![remove(gone)]).await.unwrap();
+    }
+    assert_eq!(cluster.forget_changes(9).await.unwrap(), 0, "nobody has said what it knows");
+    let (one, two) = (node(1, NodeRole::All), node(2, NodeRole::Api));
+    for node in [&one, &two] {
+        cluster.tend(node).await.unwrap();
+    }
+    cluster.works_by(one.id, first + 2).await.unwrap();
+    assert_eq!(cluster.forget_changes(9).await.unwrap(), 0, "the other does not know of them");
+    cluster.works_by(two.id, first + 1).await.unwrap();
+    assert_eq!(cluster.forget_changes(9).await.unwrap(), 1);
+    let since = configured(other, first + 1).await;
+    assert_eq!((since.removed, since.everything), (vec![(RecordKind::Group, "b".to_owned())], false));
+    let anew = configured(other, first).await;
+    let expected =
+        Configured { version: first + 2, put: vec![record("c", 1)], removed: vec![], everything: true };
+    assert_eq!(anew, expected);
+
+    store.change(vec![put("a", 2), remove("c")]).await.unwrap();
+    assert_eq!(cluster.forget_changes(9).await.unwrap(), 0, "and it is remembered how far it was");
+    cluster.leave(two.id).await.unwrap();
+    cluster.works_by(one.id, first + 3).await.unwrap();
+    assert_eq!(cluster.forget_changes(1).await.unwrap(), 1, "the oldest");
+    assert_eq!(configured(other, first + 2).await.removed, [(RecordKind::Group, "c".to_owned())]);
+    assert_eq!(cluster.forget_changes(9).await.unwrap(), 1);
+    assert_eq!(configured(other, first + 2).await.put, [record("a", 2)]);
+    assert!(configured(other, first + 2).await.everything && !configured(other, first + 3).await.everything);
 }
 
 /// Who follows by version misses nothing, however commits are interleaved.
@@ -230,7 +268,7 @@ pub async fn how_endpoints_do_has_no_version(shared: impl Shared) {
     };
     let changes = [3, 4, 0x104].map(|number| RecordChange::Put(health(number)));
     store.change(changes.to_vec()).await.unwrap();
-    assert_eq!(configured(other, 0).await, Configured::default());
+    assert_eq!(configured(other, 0).await.put, []);
     let cluster = other.cluster().unwrap();
     let of = |number: u8| [Shard::new(number)].into_iter().collect::<Shards>();
     assert_eq!(sorted(cluster.health(of(4)).await.unwrap()), [health(4), health(0x104)]);
@@ -239,7 +277,8 @@ pub async fn how_endpoints_do_has_no_version(shared: impl Shared) {
     let gone = RecordChange::Remove { kind: RecordKind::EndpointHealth, id: health(3).id };
     store.change(vec![gone]).await.unwrap();
     assert_eq!(cluster.health(Shards::ALL).await.unwrap().len(), 2);
-    assert_eq!(configured(other, 0).await, Configured::default());
+    let nothing = Configured { everything: true, ..Configured::default() };
+    assert_eq!(configured(other, 0).await, nothing);
 }
 
 /// Of each shard from its own place on, and no more than was asked for.

@@ -107,6 +107,12 @@ impl Cluster for PostgresCluster {
         Ok(configured)
     }
 
+    async fn forget_changes(&self, limit: u32) -> Result<u64, StoreError> {
+        self.tending
+            .write(move |session| async move { configured::forget_changes(&session, limit).await })
+            .await
+    }
+
     async fn health(&self, shards: Shards) -> Result<Vec<Record>, StoreError> {
         self.readers.read(|session| async move { configured::health(&session, shards).await }).await
     }
