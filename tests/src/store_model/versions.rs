@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use waxseal_sender::id::ConsumerId;
 use waxseal_sender::store::{
-    Configured, DataKeyRecord, Record, RecordChange, RecordKind, StoreError, Version,
+    Configured, DataKeyRecord, Record, RecordChange, RecordKind, RingRecord, StoreError, Version,
 };
 
 use super::{State, StoreModel};
@@ -54,11 +54,12 @@ impl Versions {
     }
 }
 
-/// What was configured at a time.
+/// What was configured at a time, and the ring.
 #[derive(Debug)]
 pub struct Snapshot {
     records: BTreeMap<(RecordKind, String), Record>,
     data_keys: BTreeMap<Option<ConsumerId>, DataKeyRecord>,
+    ring: Option<RingRecord>,
     versions: Versions,
 }
 
@@ -67,14 +68,14 @@ impl StoreModel {
     pub fn snapshot(&self) -> Snapshot {
         let state = self.state().expect("it can be reached");
         let (records, data_keys) = (state.records.clone(), state.data_keys.clone());
-        Snapshot { records, data_keys, versions: state.versions.clone() }
+        Snapshot { records, data_keys, ring: state.ring.clone(), versions: state.versions.clone() }
     }
 
-    /// Loses everything that was configured since, as a standby that takes over and was behind.
+    /// Loses everything that was configured since, and what became of the ring, as a standby that takes over and was behind.
     pub fn go_back_to(&self, snapshot: Snapshot) {
         let mut state = self.state().expect("it can be reached");
-        let Snapshot { records, data_keys, versions } = snapshot;
-        (state.records, state.data_keys, state.versions) = (records, data_keys, versions);
+        let Snapshot { records, data_keys, ring, versions } = snapshot;
+        (state.records, state.data_keys, state.ring, state.versions) = (records, data_keys, ring, versions);
     }
 }
 
