@@ -12,6 +12,7 @@
 //!   `keys` are the two small traits, `audit` is the trail that both write; `prune` removes what is old;
 //! - `import` takes in a store of another backend;
 //! - `cluster` is what several nodes need of each other;
+//! - `timeline` tells the lives of a database apart;
 //! - `values` and `failure` translate columns and errors.
 
 mod accept;
@@ -39,6 +40,7 @@ mod routes;
 mod schema;
 mod search;
 mod settle;
+mod timeline;
 mod upkeep;
 mod values;
 mod writer;

@@ -6,23 +6,16 @@ use super::super::catalog;
 use super::super::connect::Session;
 use super::super::due::numbers;
 use super::super::failure::Failure;
+use super::super::timeline::Timeline;
 use super::super::values::{bigint, counted, get};
 use crate::store::{Configured, Record, Shards, Version};
 
-/// In which life of the database something was read. A standby that takes over begins another one: it may not have had
-/// the last changes, and versions count up from where it was.
-pub(super) type Timeline = String;
-
-/// What was configured after this version, from one snapshot: what it leads to has all of it. `read_in` is where that
-/// version was read: if that is not known to be here, it is worth nothing, and version 0 says so.
-pub(super) async fn after(
-    session: &Session,
-    version: Version,
-    read_in: Option<Timeline>,
-) -> Result<(Configured, Timeline), Failure> {
+/// What was configured after this version, from one snapshot: what it leads to has all of it. If that version was read in
+/// another life of the database, it is worth nothing, and version 0 says so.
+pub(super) async fn after(session: &Session, version: Version) -> Result<(Configured, Timeline), Failure> {
     let row = session.query_one(VERSION, &[]).await?;
     let (leads_to, timeline, forgotten) = (counted(&row, 0)?, get(&row, 1)?, counted(&row, 2)?);
-    if version != 0 && read_in.as_ref().is_some_and(|read_in| *read_in != timeline) {
+    if version != 0 && session.read_in().get().is_some_and(|read_in| read_in != timeline) {
         return Ok((Configured::default(), timeline));
     }
     if version != 0 && leads_to <= version {

@@ -13,7 +13,7 @@ mod tenure;
 mod turn;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::broadcast;
@@ -36,18 +36,12 @@ pub(super) struct PostgresCluster {
     tending: Arc<Pool>,
     readers: Arc<Pool>,
     hints: Hints,
-    /// Where what is configured was read.
-    timeline: Mutex<Option<configured::Timeline>>,
 }
 
 impl PostgresCluster {
     pub(super) fn start(connector: &Arc<Connector>, tending: Arc<Pool>, readers: Arc<Pool>) -> Self {
         let (connector, hints) = (Arc::clone(connector), Hints::start(connector));
-        Self { connector, tending, readers, hints, timeline: Mutex::default() }
-    }
-
-    fn timeline(&self) -> MutexGuard<'_, Option<configured::Timeline>> {
-        self.timeline.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { connector, tending, readers, hints }
     }
 
     pub(super) async fn close(&self) {
@@ -93,17 +87,11 @@ impl Cluster for PostgresCluster {
     }
 
     async fn configured_after(&self, version: Version) -> Result<Configured, StoreError> {
-        let read_in = self.timeline().clone();
         let (configured, timeline) = self
             .readers
-            .snapshot(move |session| async move { configured::after(&session, version, read_in).await })
+            .snapshot(move |session| async move { configured::after(&session, version).await })
             .await?;
-        // Not before everything was read in it.
-        let mut known = self.timeline();
-        if version == 0 || known.is_none() {
-            *known = Some(timeline);
-        }
-        drop(known);
+        self.connector.read_in().read(version, timeline);
         Ok(configured)
     }
 
