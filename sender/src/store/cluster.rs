@@ -48,8 +48,12 @@ pub trait Cluster: fmt::Debug + Send + Sync {
 
     /// Forgets of what is configured no more that it ever was, the oldest first, of about so much at most; returns of how
     /// much. Not before every node has said that it [works by](Self::works_by) that, except those whose lease has been
-    /// over for long.
+    /// over for long. What was [withdrawn](Self::withdrawn) long ago is forgotten with it.
     async fn forget_changes(&self, limit: u32) -> Result<u64, StoreError>;
+
+    /// Of which endpoints deliveries were cancelled, by any node: all that is remembered since 0, or since where an earlier
+    /// look says that the [next](Withdrawn::next) one begins. What that one has found may be found again.
+    async fn withdrawn(&self, since: u64) -> Result<Withdrawn, StoreError>;
 
     /// The health of the endpoints of these shards, as far as there is any on record.
     async fn health(&self, shards: Shards) -> Result<Vec<Record>, StoreError>;
@@ -136,6 +140,24 @@ pub struct Configured {
     pub removed: Vec<(RecordKind, String)>,
     /// Whether there is nothing but what is put here.
     pub everything: bool,
+}
+
+/// What was cancelled lately.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Withdrawn {
+    /// Where the next look begins.
+    pub next: u64,
+    /// What there is.
+    pub found: Vec<Withdrawal>,
+}
+
+/// Deliveries of an endpoint were cancelled.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Withdrawal {
+    /// Tells it from every other one.
+    pub number: u64,
+    /// Whose.
+    pub endpoint: EndpointId,
 }
 
 /// The turn to change the configuration; dropping it gives it back.

@@ -5,7 +5,7 @@ use tokio::sync::broadcast;
 use waxseal_sender::id::{DeliveryId, EndpointId, NodeId};
 use waxseal_sender::store::{
     Cluster, Configured, EndpointWork, FoundArrival, Hint, Node, Overview, Record, RecordKind, Shard, Shards,
-    StoreError, Tenure, ToldCondition, Turn, Version,
+    StoreError, Tenure, ToldCondition, Turn, Version, Withdrawal, Withdrawn,
 };
 
 use super::StoreModel;
@@ -62,6 +62,15 @@ impl Cluster for StoreModel {
         let mut state = self.state()?;
         let known = state.leases.known_by_all();
         Ok(state.forget_changes(known, limit))
+    }
+
+    async fn withdrawn(&self, since: u64) -> Result<Withdrawn, StoreError> {
+        self.takes_time().await;
+        let state = self.state()?;
+        let all = (1..).zip(&state.withdrawn);
+        let found = all.map(|(number, endpoint)| Withdrawal { number, endpoint: *endpoint });
+        let found: Vec<_> = found.filter(|one| one.number >= since).collect();
+        Ok(Withdrawn { next: found.last().map_or(since, |last| last.number), found })
     }
 
     async fn health(&self, shards: Shards) -> Result<Vec<Record>, StoreError> {

@@ -50,6 +50,8 @@ struct State {
     idempotency: BTreeMap<[u8; 32], Remembered>,
     ring: Option<RingRecord>,
     data_keys: BTreeMap<Option<ConsumerId>, DataKeyRecord>,
+    /// Whose deliveries were cancelled, as it came.
+    withdrawn: Vec<EndpointId>,
 }
 
 /// A delivery, live or ended, with its history.

@@ -43,6 +43,7 @@ macro_rules! cluster_suite {
             removals_are_forgotten_when_every_node_knows_of_them
             how_endpoints_do_has_no_version
             arrivals_are_found_by_asking
+            what_another_node_cancels_is_found_by_looking
             conditions_are_told_by_those_who_own_the_shard
             a_data_key_that_was_made_anew_is_not_destroyed_for_the_old_one
         });
@@ -303,6 +304,36 @@ pub async fn arrivals_are_found_by_asking(shared: impl Shared) {
     assert_eq!(found(vec![(1, 2), (2, 0)], 2).await, expected(&[(3, 1), (5, 1), (101, 2), (102, 2)]));
     assert_eq!(found(vec![(1, 6), (3, 0)], 99).await, []);
     assert_eq!(found(vec![], 99).await, []);
+}
+
+/// However it is cancelled, once, and nothing that ended otherwise.
+pub async fn what_another_node_cancels_is_found_by_looking(shared: impl Shared) {
+    let [store, other] = shared.stores();
+    let cluster = other.cluster().unwrap();
+    for number in 1..=4 {
+        store.accept(new_event(number, at(0), vec![new_delivery(number, number, at(0))])).await.unwrap();
+    }
+    let (mut next, mut known) = (0, Vec::new());
+    let mut look = async || {
+        let withdrawn = cluster.withdrawn(next).await.unwrap();
+        let new = withdrawn.found.iter().filter(|one| !known.contains(*one));
+        let new: Vec<_> = new.map(|one| one.endpoint).collect();
+        (next, known) = (withdrawn.next, withdrawn.found);
+        new
+    };
+    assert_eq!(look().await, []);
+    let end =
+        |number, state| settlement(live(number, number, number, at(0), 0), Outcome::Final(state), at(1));
+    store.settle(end(1, DeliveryState::Delivered)).await.unwrap();
+    assert_eq!(look().await, []);
+    store.settle(end(2, DeliveryState::Cancelled)).await.unwrap();
+    assert_eq!(look().await, [endpoint_id(2)]);
+    assert_eq!(store.cancel(vec![endpoint_id(3), endpoint_id(9)], 5, at(2)).await.unwrap(), 1);
+    assert_eq!(look().await, [endpoint_id(3)]);
+    let versioned = Settlement { changes: vec![put("a", 1)], ..end(4, DeliveryState::Cancelled) };
+    store.settle(versioned).await.unwrap();
+    assert_eq!(look().await, [endpoint_id(4)]);
+    assert_eq!(look().await, []);
 }
 
 /// And by nobody who has lost it; what is told replaces what was told before.

@@ -10,6 +10,7 @@ mod schema;
 mod sharing;
 mod subject;
 mod tls;
+mod withdrawn;
 mod wrapping;
 
 mod model {

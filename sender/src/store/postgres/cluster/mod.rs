@@ -21,10 +21,11 @@ use tokio::sync::broadcast;
 use super::connect::Connector;
 use super::pool::Pool;
 use super::values::{bigint, uuid};
+use super::withdrawn;
 use crate::id::{DeliveryId, EndpointId, NodeId};
 use crate::store::{
     Cluster, Configured, FoundArrival, Hint, Node, Overview, Record, Shard, Shards, StoreError, Tenure,
-    ToldCondition, Turn, Version,
+    ToldCondition, Turn, Version, Withdrawn,
 };
 use hints::Hints;
 pub(super) use tenure::TENDING;
@@ -97,8 +98,15 @@ impl Cluster for PostgresCluster {
 
     async fn forget_changes(&self, limit: u32) -> Result<u64, StoreError> {
         self.tending
-            .write(move |session| async move { configured::forget_changes(&session, limit).await })
+            .write(move |session| async move {
+                withdrawn::forget(&session).await?;
+                configured::forget_changes(&session, limit).await
+            })
             .await
+    }
+
+    async fn withdrawn(&self, since: u64) -> Result<Withdrawn, StoreError> {
+        self.readers.read(|session| async move { withdrawn::since(&session, since).await }).await
     }
 
     async fn health(&self, shards: Shards) -> Result<Vec<Record>, StoreError> {
