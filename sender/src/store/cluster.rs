@@ -67,8 +67,8 @@ pub trait Cluster: fmt::Debug + Send + Sync {
     /// Says that this node works by this version of the configuration.
     async fn works_by(&self, node: NodeId, version: Version) -> Result<(), StoreError>;
 
-    /// Keeps how endpoints of this node's shards do, where that is worth telling, in place of what it said before.
-    async fn tell_conditions(&self, node: NodeId, told: Vec<ToldCondition>) -> Result<(), StoreError>;
+    /// Keeps how endpoints of this node's shards do, where that is worth telling. Nothing is written of what is as it was.
+    async fn tell_conditions(&self, node: NodeId, told: ToldConditions) -> Result<(), StoreError>;
 
     /// How endpoints do that other nodes make deliveries to; of one, or of all.
     async fn conditions(&self, endpoint: Option<EndpointId>) -> Result<Vec<ToldCondition>, StoreError>;
@@ -162,6 +162,20 @@ pub struct Withdrawal {
 
 /// The turn to change the configuration; dropping it gives it back.
 pub struct Turn(#[expect(dead_code, reason = "it is there to be dropped")] Box<dyn Send + Sync>);
+
+/// What a node tells of how endpoints do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ToldConditions {
+    /// All that is worth telling, in place of whatever it said before. It may not remain: no disk is waited for.
+    All(Vec<ToldCondition>),
+    /// What is otherwise since it told all.
+    Changed {
+        /// Of these endpoints this, in place of what it said of them before.
+        told: Vec<ToldCondition>,
+        /// Of these there is nothing to tell any more.
+        over: Vec<EndpointId>,
+    },
+}
 
 /// How an endpoint does, as the owner of its shard says it.
 #[derive(Clone, Debug, Eq, PartialEq)]

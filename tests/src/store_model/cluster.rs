@@ -5,7 +5,7 @@ use tokio::sync::broadcast;
 use waxseal_sender::id::{DeliveryId, EndpointId, NodeId};
 use waxseal_sender::store::{
     Cluster, Configured, EndpointWork, FoundArrival, Hint, Node, Overview, Record, RecordKind, Shard, Shards,
-    StoreError, Tenure, ToldCondition, Turn, Version, Withdrawal, Withdrawn,
+    StoreError, Tenure, ToldCondition, ToldConditions, Turn, Version, Withdrawal, Withdrawn,
 };
 
 use super::StoreModel;
@@ -93,7 +93,7 @@ impl Cluster for StoreModel {
         Ok(())
     }
 
-    async fn tell_conditions(&self, node: NodeId, told: Vec<ToldCondition>) -> Result<(), StoreError> {
+    async fn tell_conditions(&self, node: NodeId, told: ToldConditions) -> Result<(), StoreError> {
         self.state()?.leases.tell(node, told);
         Ok(())
     }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use waxseal_keys::Timestamp;
-use waxseal_sender::id::NodeId;
+use waxseal_sender::id::{EndpointId, NodeId};
 use waxseal_sender::store::{
-    LEASE, Node, NodeState, Overview, Shard, Shards, Tenure, ToldCondition, Version,
+    LEASE, Node, NodeState, Overview, Shard, Shards, Tenure, ToldCondition, ToldConditions, Version,
 };
 
 /// The nodes and the shards.
@@ -21,7 +21,7 @@ struct Registered {
     node: Node,
     lease_until: Timestamp,
     works_by: Version,
-    told: Vec<ToldCondition>,
+    told: BTreeMap<EndpointId, ToldCondition>,
 }
 
 /// A shard that somebody has owned.
@@ -38,7 +38,7 @@ impl Leases {
             node: node.clone(),
             lease_until,
             works_by: 0,
-            told: Vec::new(),
+            told: BTreeMap::new(),
         });
         known.lease_until = lease_until;
         self.nodes.retain(|_, known| known.lease_until.saturating_add(REMEMBERED) > now);
@@ -91,14 +91,23 @@ impl Leases {
         self.nodes.values().map(|known| known.works_by).min().unwrap_or(0)
     }
 
-    pub(super) fn tell(&mut self, node: NodeId, told: Vec<ToldCondition>) {
-        if let Some(known) = self.nodes.get_mut(&node) {
-            known.told = told;
-        }
+    pub(super) fn tell(&mut self, node: NodeId, told: ToldConditions) {
+        let Some(known) = self.nodes.get_mut(&node) else { return };
+        let told = match told {
+            ToldConditions::All(told) => {
+                known.told.clear();
+                told
+            }
+            ToldConditions::Changed { told, over } => {
+                known.told.retain(|endpoint, _| !over.contains(endpoint));
+                told
+            }
+        };
+        known.told.extend(told.into_iter().map(|told| (told.endpoint, told)));
     }
 
     pub(super) fn told(&self, now: Timestamp) -> impl Iterator<Item = &ToldCondition> {
-        self.nodes.values().filter(move |known| known.lease_until > now).flat_map(|known| &known.told)
+        self.nodes.values().filter(move |known| known.lease_until > now).flat_map(|known| known.told.values())
     }
 
     /// What each of the nodes that take shards may own.

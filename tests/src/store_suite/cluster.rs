@@ -11,7 +11,7 @@ use waxseal_sender::id::{EndpointId, NodeId};
 use waxseal_sender::model::delivery::DeliveryState;
 use waxseal_sender::store::{
     Accepted, Cluster, Configured, DataKeyRecord, NewEvent, Node, NodeRole, Outcome, Record, RecordChange,
-    RecordKind, Settlement, Shard, Shards, Store, StoreError, ToldCondition,
+    RecordKind, Settlement, Shard, Shards, Store, StoreError, ToldCondition, ToldConditions,
 };
 
 use super::fixture::{
@@ -336,13 +336,14 @@ pub async fn what_another_node_cancels_is_found_by_looking(shared: impl Shared) 
     assert_eq!(look().await, []);
 }
 
-/// And by nobody who has lost it; what is told replaces what was told before.
+/// And by nobody who has lost it; what is told of an endpoint replaces what was told of it before, and all of it replaces all.
 pub async fn conditions_are_told_by_those_who_own_the_shard(shared: impl Shared) {
     let [one, two] = clusters(&shared);
     let first = node(1, NodeRole::All);
     one.tend(&first).await.unwrap();
     let told = |number, text: &str| ToldCondition { endpoint: endpoint_id(number), told: text.to_owned() };
-    one.tell_conditions(first.id, vec![told(1, "held"), told(2, "open")]).await.unwrap();
+    let all = |told: &[ToldCondition]| ToldConditions::All(told.to_vec());
+    one.tell_conditions(first.id, all(&[told(1, "held"), told(2, "open")])).await.unwrap();
     let of = async |endpoint: Option<EndpointId>| {
         let mut told = two.conditions(endpoint).await.unwrap();
         told.sort_by_key(|told| told.endpoint);
@@ -350,9 +351,12 @@ pub async fn conditions_are_told_by_those_who_own_the_shard(shared: impl Shared)
     };
     assert_eq!(of(None).await, [told(1, "held"), told(2, "open")]);
     assert_eq!(of(Some(endpoint_id(2))).await, [told(2, "open")]);
-    one.tell_conditions(first.id, vec![told(2, "half-open"), told(3, "held")]).await.unwrap();
+    one.tell_conditions(first.id, all(&[told(2, "half-open"), told(3, "held")])).await.unwrap();
     assert_eq!(of(None).await, [told(2, "half-open"), told(3, "held")]);
     assert_eq!(of(Some(endpoint_id(1))).await, []);
+    let (otherwise, over) = (vec![told(2, "open"), told(4, "held")], vec![endpoint_id(3), endpoint_id(9)]);
+    one.tell_conditions(first.id, ToldConditions::Changed { told: otherwise, over }).await.unwrap();
+    assert_eq!(of(None).await, [told(2, "open"), told(4, "held")]);
     one.leave(first.id).await.unwrap();
     assert_eq!(of(None).await, []);
 }

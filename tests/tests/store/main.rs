@@ -1,6 +1,7 @@
 //! The stores, judged by one suite; and what is promised of the embedded one or of the shared one alone.
 
 mod batches;
+mod conditions;
 mod contention;
 mod crash;
 mod files;

@@ -25,7 +25,7 @@ use super::withdrawn;
 use crate::id::{DeliveryId, EndpointId, NodeId};
 use crate::store::{
     Cluster, Configured, FoundArrival, Hint, Node, Overview, Record, Shard, Shards, StoreError, Tenure,
-    ToldCondition, Turn, Version, Withdrawn,
+    ToldCondition, ToldConditions, Turn, Version, Withdrawn,
 };
 use hints::Hints;
 pub(super) use tenure::TENDING;
@@ -127,8 +127,8 @@ impl Cluster for PostgresCluster {
             .await
     }
 
-    async fn tell_conditions(&self, node: NodeId, told: Vec<ToldCondition>) -> Result<(), StoreError> {
-        self.tending.write(move |session| async move { conditions::tell(&session, node, &told).await }).await
+    async fn tell_conditions(&self, node: NodeId, told: ToldConditions) -> Result<(), StoreError> {
+        self.tending.write(move |session| async move { conditions::tell(&session, node, told).await }).await
     }
 
     async fn conditions(&self, endpoint: Option<EndpointId>) -> Result<Vec<ToldCondition>, StoreError> {
