@@ -9,3 +9,4 @@ mod node;
 mod ownership;
 mod receiver;
 mod senders;
+mod superseded;
