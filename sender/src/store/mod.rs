@@ -16,6 +16,7 @@
 
 mod age;
 mod audit;
+mod bounds;
 mod cluster;
 mod error;
 mod failures;
