@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use waxseal_sender::model::delivery::DeliveryState;
 use waxseal_sender::store::sqlite::SqliteStore;
@@ -240,6 +242,35 @@ async fn a_reader_in_the_way_of_an_erasure_delays_it_and_no_more() {
         tokio::time::sleep(std::time::Duration::from_millis(25)).await;
     }
     panic!("it is still there");
+}
+
+/// A process that is being started has all files of this one until it is another program. With many arguments that takes a
+/// while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_was_closed_can_be_opened_while_other_processes_are_being_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let ended = Arc::new(AtomicBool::new(false));
+    let starting: Vec<_> = (0..2)
+        .map(|_| {
+            let ended = Arc::clone(&ended);
+            std::thread::spawn(move || {
+                let mut started = 0;
+                while !ended.load(Ordering::Relaxed) {
+                    let all = Command::new("true").args(vec!["x".repeat(100_000); 15]).status();
+                    assert!(all.unwrap().success());
+                    started += 1;
+                }
+                started
+            })
+        })
+        .collect();
+    for round in 0..60 {
+        let store = SqliteStore::open(&path).unwrap_or_else(|error| panic!("round {round}: {error}"));
+        store.close().await;
+    }
+    ended.store(true, Ordering::Relaxed);
+    assert!(starting.into_iter().all(|starting| starting.join().unwrap() > 0));
 }
 
 /// Rings that were written over, some of them long, and the last forms under the old key-encryption key.
