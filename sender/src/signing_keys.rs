@@ -291,7 +291,7 @@ impl SigningKeys {
             if changes.is_empty() && !certified {
                 return Ok(());
             }
-            if self.keep(kept.version, ring).await? {
+            if self.keep(&kept, ring).await? {
                 report(&changes);
                 return Ok(());
             }
@@ -308,19 +308,21 @@ impl SigningKeys {
         for _ in 0..ROUNDS {
             let kept = self.kept();
             let mut ring = kept.ring.clone();
-            if !edit(&mut ring, self.clock.now())? || self.keep(kept.version, ring).await? {
+            if !edit(&mut ring, self.clock.now())? || self.keep(&kept, ring).await? {
                 return Ok(());
             }
         }
         Err(SigningKeysError::Contended)
     }
 
-    /// Writes the ring and shows it; or, if somebody else was faster, shows theirs and says no.
-    async fn keep(&self, expected: u64, ring: KeyRing) -> Result<bool, SigningKeysError> {
-        let mut changes = entries_of(&self.recorder, self.kept().ring.entries(), &ring);
-        changes.extend(self.counted(&ring));
-        if save(self.store.as_ref(), &self.data_keys, expected, &ring, changes).await? {
-            self.show(Kept::at(self.clock.now(), expected + 1, ring));
+    /// Writes the ring in place of the one that it was made of, and shows it; or, if somebody else was faster, shows theirs
+    /// and says no.
+    async fn keep(&self, before: &Arc<Kept>, ring: KeyRing) -> Result<bool, SigningKeysError> {
+        let mut changes = entries_of(&self.recorder, before.ring.entries(), &ring);
+        changes.extend(self.counted(&before.ring, &ring));
+        let saved = save(self.store.as_ref(), &self.data_keys, Some(&before.record), &ring, changes).await?;
+        if let Some(record) = saved {
+            self.show(before, Kept::at(self.clock.now(), record, ring));
             if let Some(sharing) = &self.sharing {
                 sharing.tell();
             }
@@ -328,22 +330,24 @@ impl SigningKeys {
         }
         let now = self.clock.now();
         if let Some(theirs) = load(self.store.as_ref(), &self.data_keys, self.policy, now).await? {
-            self.show(theirs);
+            self.show(before, theirs);
         }
         Ok(false)
     }
 
-    fn show(&self, kept: Kept) {
-        self.note(&kept.ring);
-        let kept = Arc::new(kept);
-        let before = {
+    /// Shows what is on disk in place of what was shown before; unless that is shown no more: somebody has read on since.
+    fn show(&self, before: &Arc<Kept>, kept: Kept) {
+        let is_other = {
             let mut shown = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-            if kept.version < shown.version {
-                return; // somebody has read what was written since
+            if !Arc::ptr_eq(&*shown, before) {
+                return;
             }
-            std::mem::replace(&mut *shown, kept.clone())
+            self.note(&kept.ring);
+            let is_other = shown.active_kid != kept.active_kid;
+            *shown = Arc::new(kept);
+            is_other
         };
-        if before.active_kid != kept.active_kid {
+        if is_other {
             self.active_changes.send_modify(|count| *count += 1);
         }
     }

@@ -174,6 +174,16 @@ impl Upkeep {
         if let Some(until) = audit.before(now) {
             self.forget_audit(until).await?;
         }
+        // Last: whose an endpoint was that is gone is forgotten a pass later, when what was being accepted for it has come.
+        self.forget_changes().await
+    }
+
+    /// Forgets what was removed from what is configured, where several nodes follow that, as soon as they all know.
+    async fn forget_changes(&self) -> Result<(), StoreError> {
+        let Some(cluster) = self.store.cluster() else { return Ok(()) };
+        while cluster.forget_changes(SLICE).await? >= u64::from(SLICE) {
+            sleep(REST).await;
+        }
         Ok(())
     }
 

@@ -145,7 +145,10 @@ impl ServeArgs {
         let keks = Keks::read(&config, insist);
         store_exists(&config.store, ": run `waxseal init` first")?;
         match &config.store {
-            StoreLocation::Postgres { url, folder } => drop(opened::database(&config, url, folder)?),
+            StoreLocation::Postgres { url, folder } => {
+                config.signing.check_shared().map_err(CliError::usage)?;
+                drop(opened::database(&config, url, folder)?);
+            }
             StoreLocation::File(_) if config.cluster.role == NodeRole::All => {}
             StoreLocation::File(_) => {
                 return Err(CliError::usage(

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer};
 use waxseal_keys::SignatureAlgorithm;
 
 use super::{duration, unless_never};
+use crate::store::{LEASE, TRUSTED_FOR};
 
 /// The signing keys and their life.
 #[derive(Clone, Debug, Deserialize)]
@@ -48,6 +49,20 @@ impl SigningConfig {
                     "signing.rotate_every: {retiring} keys would be published after their time at once; expected at most {MAX_RETIRING}: a longer time, or a shorter signing.retiring_for"
                 ));
             }
+        }
+        Ok(())
+    }
+
+    /// What there is to say where several nodes may sign by the same keys.
+    ///
+    /// # Errors
+    /// The field at fault and what was expected.
+    pub fn check_shared(&self) -> Result<(), String> {
+        if self.retiring_for < LEASE {
+            let (least, late) = (humantime::format_duration(LEASE), humantime::format_duration(TRUSTED_FOR));
+            return Err(format!(
+                "signing.retiring_for: expected at least {least}, as nodes share the store: one that does not know yet of a rotation signs with the key from before for up to {late}, and what it has signed is still on its way then"
+            ));
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use super::state::State;
 use super::{ChangeError, Directory};
 use crate::clock_watch::this_instant;
 use crate::id::NodeId;
-use crate::store::{Cluster, Configured, LEASE, RecordKind, StoreError, TRUSTED_FOR, Version};
+use crate::store::{Cluster, Configured, LEASE, Record, RecordKind, StoreError, TRUSTED_FOR, Version};
 
 /// What there is beside the state where several nodes use the store.
 #[derive(Debug)]
@@ -142,11 +142,7 @@ impl Directory {
         tracing::error!(version = self.version(), "the store has lost changes; everything is read anew");
         // What was everywhere has been taken back, and its version stands for something else from now on.
         *others.everywhere.lock().unwrap_or_else(PoisonError::into_inner) = 0;
-        let mut all = others.cluster.configured_after(0).await?;
-        let there: BTreeSet<_> = all.put.iter().map(|record| (record.kind, record.id.clone())).collect();
-        let known = self.read(State::names);
-        all.removed = known.into_iter().filter(|name| !there.contains(name)).collect();
-        Ok(all)
+        others.cluster.configured_after(0).await
     }
 
     /// Decrypts what was read. Keys that are not known, or not right, are looked up first.
@@ -175,7 +171,9 @@ impl Directory {
     }
 
     fn adopt(&self, configured: Configured, items: Vec<Item>) {
-        let Configured { version, removed, .. } = configured;
+        let removed =
+            if configured.everything { self.not_among(&configured.put) } else { configured.removed };
+        let version = configured.version;
         if version == self.version() && removed.is_empty() && items.is_empty() {
             return;
         }
@@ -195,6 +193,13 @@ impl Directory {
         });
         self.show_at(gone.chain(put).collect(), Some(version));
         erased.iter().for_each(|consumer| self.keys.forget(consumer));
+    }
+
+    /// What is known and not among these.
+    fn not_among(&self, records: &[Record]) -> Vec<(RecordKind, String)> {
+        let there: BTreeSet<_> = records.iter().map(|record| (record.kind, record.id.as_str())).collect();
+        let known = self.read(State::names);
+        known.into_iter().filter(|(kind, id)| !there.contains(&(*kind, id.as_str()))).collect()
     }
 
     fn resumed_by(&self, item: &Item) -> Option<crate::id::EndpointId> {

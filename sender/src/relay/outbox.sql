@@ -95,6 +95,10 @@ DECLARE
     kept_id text := coalesce(keep.id, gen_random_uuid()::text);
     until timestamptz := coalesce(keep.expires_at, present + keep.ttl);
 BEGIN
+    IF num_nonnulls(keep.data, keep.bytes) = 0 THEN
+        PERFORM waxseal_outbox.refuse('data', 'required; JSON''s null is written ''null''');
+    END IF;
+
     IF keep.type IS NULL THEN
         PERFORM waxseal_outbox.refuse('type', 'required');
     ELSIF NOT (length(keep.type) <= 128 AND keep.type ~ '^[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+)*$'
@@ -161,9 +165,6 @@ CREATE OR REPLACE FUNCTION waxseal_outbox.publish(
 ) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF data IS NULL THEN
-        PERFORM waxseal_outbox.refuse('data', 'required; JSON''s null is ''null''::jsonb');
-    END IF;
     RETURN waxseal_outbox.keep(publish.type, data::text, NULL, NULL, consumer, consumers, group_name, everybody, id,
         occurred_at, expires_at, ttl);
 END
@@ -177,9 +178,6 @@ CREATE OR REPLACE FUNCTION waxseal_outbox.publish_text(
 ) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF data IS NULL THEN
-        PERFORM waxseal_outbox.refuse('data', 'required');
-    END IF;
     BEGIN
         PERFORM data::json;
     EXCEPTION WHEN OTHERS THEN
@@ -198,9 +196,7 @@ CREATE OR REPLACE FUNCTION waxseal_outbox.publish_bytes(
 ) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF data IS NULL THEN
-        PERFORM waxseal_outbox.refuse('data', 'required');
-    ELSIF content_type IS NULL OR length(content_type) > 128
+    IF content_type IS NULL OR length(content_type) > 128
         OR content_type !~ '^[A-Za-z0-9!#$&^_.+*-]+/[A-Za-z0-9!#$&^_.+*-][ -~]*$' THEN
         PERFORM waxseal_outbox.refuse('content_type', 'expected a media type, such as image/png');
     END IF;

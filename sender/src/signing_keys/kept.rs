@@ -12,7 +12,8 @@ use crate::store::{self, KeyRecords, RecordChange};
 /// A ring as it is on disk.
 #[derive(Debug)]
 pub(super) struct Kept {
-    pub(super) version: u64,
+    /// Its ciphertext is another each time that something is written, so it tells apart what a version does not.
+    pub(super) record: store::RingRecord,
     pub(super) ring: KeyRing,
     /// The key that signed when this was first seen. Asking the ring later would find a standby that has become ready
     /// since, and miss the change.
@@ -20,9 +21,9 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    pub(super) fn at(now: Timestamp, version: u64, ring: KeyRing) -> Self {
+    pub(super) fn at(now: Timestamp, record: store::RingRecord, ring: KeyRing) -> Self {
         let active_kid = ring.active_at(now).map(|key| key.kid().to_owned());
-        Self { version, ring, active_kid }
+        Self { record, ring, active_kid }
     }
 }
 
@@ -32,29 +33,32 @@ pub(super) async fn load(
     policy: RingPolicy,
     now: Timestamp,
 ) -> Result<Option<Kept>, SigningKeysError> {
-    records.ring().await?.map(|record| open(&record, data_keys, policy, now)).transpose()
+    records.ring().await?.map(|record| open(record, data_keys, policy, now)).transpose()
 }
 
 pub(super) fn open(
-    record: &store::RingRecord,
+    record: store::RingRecord,
     data_keys: &DataKeys,
     policy: RingPolicy,
     now: Timestamp,
 ) -> Result<Kept, SigningKeysError> {
     let json = data_keys.kek().decrypt(CONTEXT, &record.sealed).map_err(SigningKeysError::Sealed)?;
     let ring = KeyRing::from_record(&RingRecord::from_json(&json)?, policy)?;
-    Ok(Kept::at(now, record.version, ring))
+    Ok(Kept::at(now, record, ring))
 }
 
+/// Writes a ring in place of what is on disk; returns what is there then, unless that was something else by now.
 pub(super) async fn save(
     store: &dyn KeyRecords,
     data_keys: &DataKeys,
-    expected: u64,
+    before: Option<&store::RingRecord>,
     ring: &KeyRing,
     changes: Vec<RecordChange>,
-) -> Result<bool, SigningKeysError> {
+) -> Result<Option<store::RingRecord>, SigningKeysError> {
     let sealed = data_keys.kek().encrypt(CONTEXT, &ring.to_record().to_json());
-    Ok(store.save_ring(expected, sealed, changes).await?)
+    let version = before.map_or(0, |before| before.version) + 1;
+    let saved = store.save_ring(before.cloned(), sealed.clone(), changes).await?;
+    Ok(saved.then_some(store::RingRecord { version, sealed }))
 }
 
 /// Makes the first ring. Of two that are made at once the store keeps the first, and both callers get that one.
@@ -69,8 +73,8 @@ pub(super) async fn create(
     let first = tokio::task::spawn_blocking(move || generate_signing_key(alg));
     let first = first.await.map_err(|_| SigningKeysError::Interrupted)??;
     let ring = KeyRing::new(policy, first, now);
-    if save(store, data_keys, 0, &ring, entries_of(recorder, &[], &ring)).await? {
-        return Ok(Kept::at(now, 1, ring));
+    if let Some(record) = save(store, data_keys, None, &ring, entries_of(recorder, &[], &ring)).await? {
+        return Ok(Kept::at(now, record, ring));
     }
     load(store, data_keys, policy, now).await?.ok_or(SigningKeysError::Contended)
 }

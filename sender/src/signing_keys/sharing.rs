@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use waxseal_keys::{KeyRing, KeyState, RingEntry};
 
-use super::kept::{Kept, open};
+use super::kept::open;
 use super::{SigningKeys, SigningKeysError};
 use crate::clock_watch::this_instant;
 use crate::store::{Cluster, Hint, LEASE, RecordChange, RecordKind, TRUSTED_FOR};
@@ -109,11 +109,11 @@ impl SigningKeys {
     pub async fn reload(&self) -> Result<(), SigningKeysError> {
         let Some(sharing) = &self.sharing else { return Ok(()) };
         let (begun, before) = (sharing.passing.instant(), self.kept());
-        let record = self.store.ring().await?.filter(|record| record.version != before.version);
+        let record = self.store.ring().await?.filter(|record| *record != before.record);
         let is_new = record.is_some();
         if let Some(record) = record {
-            let theirs = open(&record, &self.data_keys, self.policy, self.clock.now())?;
-            self.show_instead_of(&before, theirs);
+            let theirs = open(record, &self.data_keys, self.policy, self.clock.now())?;
+            self.show(&before, theirs);
         }
         let was_trusted = sharing.is_trusted();
         sharing.seen().read_at = begun;
@@ -126,23 +126,6 @@ impl SigningKeys {
         Ok(())
     }
 
-    /// Shows what was read, unless something newer is shown by now.
-    fn show_instead_of(&self, before: &Arc<Kept>, kept: Kept) {
-        let is_other = {
-            let mut shown = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-            if !Arc::ptr_eq(&*shown, before) {
-                return;
-            }
-            self.note(&kept.ring);
-            let is_other = shown.active_kid != kept.active_kid;
-            *shown = Arc::new(kept);
-            is_other
-        };
-        if is_other {
-            self.active_changes.send_modify(|count| *count += 1);
-        }
-    }
-
     pub(super) fn note(&self, ring: &KeyRing) {
         if let Some(sharing) = &self.sharing {
             sharing.note(ring);
@@ -151,11 +134,11 @@ impl SigningKeys {
 
     /// What is written with a ring in which keys are revoked that were not. It counts as a change of what is configured,
     /// so that whoever waits until every node works by that waits for this.
-    pub(super) fn counted(&self, ring: &KeyRing) -> Option<RecordChange> {
+    pub(super) fn counted(&self, before: &KeyRing, ring: &KeyRing) -> Option<RecordChange> {
         self.sharing.as_ref()?;
         let revoked =
             |entries: &[RingEntry]| entries.iter().filter(|entry| entry.state() == KeyState::Revoked).count();
-        let is_revocation = revoked(ring.entries()) > revoked(self.kept().ring.entries());
+        let is_revocation = revoked(ring.entries()) > revoked(before.entries());
         is_revocation.then(|| RecordChange::Remove { kind: RecordKind::Told, id: "ring".to_owned() })
     }
 }

@@ -42,9 +42,18 @@ pub trait Cluster: fmt::Debug + Send + Sync {
         limit: u32,
     ) -> Result<Vec<FoundArrival>, StoreError>;
 
-    /// What was configured after this version, each thing once, as it is now; everything, after version 0. The health of
-    /// endpoints is left out.
+    /// What was configured after this version, each thing once, as it is now; [everything](Configured::everything), after
+    /// version 0, or if it is [forgotten](Self::forget_changes) what was removed since. The health of endpoints is left out.
     async fn configured_after(&self, version: Version) -> Result<Configured, StoreError>;
+
+    /// Forgets of what is configured no more that it ever was, the oldest first, of about so much at most; returns of how
+    /// much. Not before every node has said that it [works by](Self::works_by) that, except those whose lease has been
+    /// over for long. What was [withdrawn](Self::withdrawn) long ago is forgotten with it.
+    async fn forget_changes(&self, limit: u32) -> Result<u64, StoreError>;
+
+    /// Of which endpoints deliveries were cancelled, by any node: all that is remembered since 0, or since where an earlier
+    /// look says that the [next](Withdrawn::next) one begins. What that one has found may be found again.
+    async fn withdrawn(&self, since: u64) -> Result<Withdrawn, StoreError>;
 
     /// The health of the endpoints of these shards, as far as there is any on record.
     async fn health(&self, shards: Shards) -> Result<Vec<Record>, StoreError>;
@@ -58,8 +67,8 @@ pub trait Cluster: fmt::Debug + Send + Sync {
     /// Says that this node works by this version of the configuration.
     async fn works_by(&self, node: NodeId, version: Version) -> Result<(), StoreError>;
 
-    /// Keeps how endpoints of this node's shards do, where that is worth telling, in place of what it said before.
-    async fn tell_conditions(&self, node: NodeId, told: Vec<ToldCondition>) -> Result<(), StoreError>;
+    /// Keeps how endpoints of this node's shards do, where that is worth telling. Nothing is written of what is as it was.
+    async fn tell_conditions(&self, node: NodeId, told: ToldConditions) -> Result<(), StoreError>;
 
     /// How endpoints do that other nodes make deliveries to; of one, or of all.
     async fn conditions(&self, endpoint: Option<EndpointId>) -> Result<Vec<ToldCondition>, StoreError>;
@@ -129,10 +138,44 @@ pub struct Configured {
     pub put: Vec<Record>,
     /// What is not there any more.
     pub removed: Vec<(RecordKind, String)>,
+    /// Whether there is nothing but what is put here.
+    pub everything: bool,
+}
+
+/// What was cancelled lately.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Withdrawn {
+    /// Where the next look begins.
+    pub next: u64,
+    /// What there is.
+    pub found: Vec<Withdrawal>,
+}
+
+/// Deliveries of an endpoint were cancelled.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Withdrawal {
+    /// Tells it from every other one.
+    pub number: u64,
+    /// Whose.
+    pub endpoint: EndpointId,
 }
 
 /// The turn to change the configuration; dropping it gives it back.
 pub struct Turn(#[expect(dead_code, reason = "it is there to be dropped")] Box<dyn Send + Sync>);
+
+/// What a node tells of how endpoints do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ToldConditions {
+    /// All that is worth telling, in place of whatever it said before. It may not remain: no disk is waited for.
+    All(Vec<ToldCondition>),
+    /// What is otherwise since it told all.
+    Changed {
+        /// Of these endpoints this, in place of what it said of them before.
+        told: Vec<ToldCondition>,
+        /// Of these there is nothing to tell any more.
+        over: Vec<EndpointId>,
+    },
+}
 
 /// How an endpoint does, as the owner of its shard says it.
 #[derive(Clone, Debug, Eq, PartialEq)]

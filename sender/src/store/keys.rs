@@ -13,10 +13,11 @@ pub trait KeyRecords: Debug + Send + Sync {
     /// The signing ring, if one was ever kept.
     async fn ring(&self) -> Result<Option<RingRecord>, StoreError>;
 
-    /// Keeps the ring, with these changes, if its version is still `expected` (0: none was ever kept); says whether it did.
+    /// Keeps the ring, with these changes, in place of `before` (none was ever kept), if that is still kept: its version and
+    /// its content, as after a store has lost the last changes a version can stand for another content. Says whether it did.
     async fn save_ring(
         &self,
-        expected: u64,
+        before: Option<RingRecord>,
         sealed: Vec<u8>,
         changes: Vec<RecordChange>,
     ) -> Result<bool, StoreError>;

@@ -16,6 +16,7 @@
 
 mod age;
 mod audit;
+mod bounds;
 mod cluster;
 mod error;
 mod failures;
@@ -37,7 +38,7 @@ pub use self::age::{AgePosition, Forgotten, Kept, Removed, Slice};
 pub use self::audit::{AuditFilter, AuditPage, AuditRow};
 pub use self::cluster::{
     Cluster, Configured, FoundArrival, Hint, LEASE, Node, NodeRole, NodeState, Overview, TEND_EVERY,
-    TRUSTED_FOR, Tenure, ToldCondition, Turn, Version,
+    TRUSTED_FOR, Tenure, ToldCondition, ToldConditions, Turn, Version, Withdrawal, Withdrawn,
 };
 pub use self::error::StoreError;
 pub use self::failures::{FailureCount, Failures, MOST_FAILURES};

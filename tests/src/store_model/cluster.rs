@@ -5,7 +5,7 @@ use tokio::sync::broadcast;
 use waxseal_sender::id::{DeliveryId, EndpointId, NodeId};
 use waxseal_sender::store::{
     Cluster, Configured, EndpointWork, FoundArrival, Hint, Node, Overview, Record, RecordKind, Shard, Shards,
-    StoreError, Tenure, ToldCondition, Turn, Version,
+    StoreError, Tenure, ToldCondition, ToldConditions, Turn, Version, Withdrawal, Withdrawn,
 };
 
 use super::StoreModel;
@@ -57,6 +57,22 @@ impl Cluster for StoreModel {
         Ok(self.state()?.configured_after(version))
     }
 
+    async fn forget_changes(&self, limit: u32) -> Result<u64, StoreError> {
+        self.takes_time().await;
+        let mut state = self.state()?;
+        let known = state.leases.known_by_all();
+        Ok(state.forget_changes(known, limit))
+    }
+
+    async fn withdrawn(&self, since: u64) -> Result<Withdrawn, StoreError> {
+        self.takes_time().await;
+        let state = self.state()?;
+        let all = (1..).zip(&state.withdrawn);
+        let found = all.map(|(number, endpoint)| Withdrawal { number, endpoint: *endpoint });
+        let found: Vec<_> = found.filter(|one| one.number >= since).collect();
+        Ok(Withdrawn { next: found.last().map_or(since, |last| last.number), found })
+    }
+
     async fn health(&self, shards: Shards) -> Result<Vec<Record>, StoreError> {
         let state = self.state()?;
         let wanted = state.records.values().filter(|record| {
@@ -77,7 +93,7 @@ impl Cluster for StoreModel {
         Ok(())
     }
 
-    async fn tell_conditions(&self, node: NodeId, told: Vec<ToldCondition>) -> Result<(), StoreError> {
+    async fn tell_conditions(&self, node: NodeId, told: ToldConditions) -> Result<(), StoreError> {
         self.state()?.leases.tell(node, told);
         Ok(())
     }

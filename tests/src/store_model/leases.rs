@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use waxseal_keys::Timestamp;
-use waxseal_sender::id::NodeId;
+use waxseal_sender::id::{EndpointId, NodeId};
 use waxseal_sender::store::{
-    LEASE, Node, NodeState, Overview, Shard, Shards, Tenure, ToldCondition, Version,
+    LEASE, Node, NodeState, Overview, Shard, Shards, Tenure, ToldCondition, ToldConditions, Version,
 };
 
 /// The nodes and the shards.
@@ -21,7 +21,7 @@ struct Registered {
     node: Node,
     lease_until: Timestamp,
     works_by: Version,
-    told: Vec<ToldCondition>,
+    told: BTreeMap<EndpointId, ToldCondition>,
 }
 
 /// A shard that somebody has owned.
@@ -38,9 +38,10 @@ impl Leases {
             node: node.clone(),
             lease_until,
             works_by: 0,
-            told: Vec::new(),
+            told: BTreeMap::new(),
         });
         known.lease_until = lease_until;
+        self.nodes.retain(|_, known| known.lease_until.saturating_add(REMEMBERED) > now);
         let share = if node.role.takes_shards() { self.share(now) } else { 0 };
         let missing = share.saturating_sub(self.of(node.id).len());
         for shard in self.unowned(now).iter().take(missing) {
@@ -85,14 +86,28 @@ impl Leases {
         }
     }
 
-    pub(super) fn tell(&mut self, node: NodeId, told: Vec<ToldCondition>) {
-        if let Some(known) = self.nodes.get_mut(&node) {
-            known.told = told;
-        }
+    /// The version by which every node works at least that is remembered.
+    pub(super) fn known_by_all(&self) -> Version {
+        self.nodes.values().map(|known| known.works_by).min().unwrap_or(0)
+    }
+
+    pub(super) fn tell(&mut self, node: NodeId, told: ToldConditions) {
+        let Some(known) = self.nodes.get_mut(&node) else { return };
+        let told = match told {
+            ToldConditions::All(told) => {
+                known.told.clear();
+                told
+            }
+            ToldConditions::Changed { told, over } => {
+                known.told.retain(|endpoint, _| !over.contains(endpoint));
+                told
+            }
+        };
+        known.told.extend(told.into_iter().map(|told| (told.endpoint, told)));
     }
 
     pub(super) fn told(&self, now: Timestamp) -> impl Iterator<Item = &ToldCondition> {
-        self.nodes.values().filter(move |known| known.lease_until > now).flat_map(|known| &known.told)
+        self.nodes.values().filter(move |known| known.lease_until > now).flat_map(|known| known.told.values())
     }
 
     /// What each of the nodes that take shards may own.
@@ -112,5 +127,5 @@ impl Leases {
     }
 }
 
-/// How long a node is shown whose lease is over.
+/// How long a node is remembered whose lease is over.
 const REMEMBERED: Duration = Duration::from_secs(60 * 60);

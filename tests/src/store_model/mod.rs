@@ -50,6 +50,8 @@ struct State {
     idempotency: BTreeMap<[u8; 32], Remembered>,
     ring: Option<RingRecord>,
     data_keys: BTreeMap<Option<ConsumerId>, DataKeyRecord>,
+    /// Whose deliveries were cancelled, as it came.
+    withdrawn: Vec<EndpointId>,
 }
 
 /// A delivery, live or ended, with its history.
@@ -173,19 +175,19 @@ impl KeyRecords for StoreModel {
 
     async fn save_ring(
         &self,
-        expected: u64,
+        before: Option<RingRecord>,
         sealed: Vec<u8>,
         changes: Vec<RecordChange>,
     ) -> Result<bool, StoreError> {
         self.takes_time().await;
         let mut state = self.state()?;
-        let version = state.ring.as_ref().map_or(0, |ring| ring.version);
-        if version == expected {
-            state.versions.permit(&changes)?;
-            state.ring = Some(RingRecord { version: version + 1, sealed });
-            state.change(changes);
+        if state.ring != before {
+            return Ok(false);
         }
-        Ok(version == expected)
+        state.versions.permit(&changes)?;
+        state.ring = Some(RingRecord { version: before.map_or(0, |before| before.version) + 1, sealed });
+        state.change(changes);
+        Ok(true)
     }
 
     async fn data_keys(&self) -> Result<Vec<DataKeyRecord>, StoreError> {

@@ -130,13 +130,16 @@ impl Outbox for StoreModel {
             return Err(StoreError::Corrupt { what: "settlement: its attempt is out of order" });
         }
         let mut state = self.state()?;
-        let State { deliveries, versions, .. } = &mut *state;
+        let State { deliveries, versions, withdrawn, .. } = &mut *state;
         let entry = deliveries.get_mut(&settlement.delivery.id);
         let Some(entry) = entry.filter(|entry| entry.ended.is_none() && entry.attempts_made() == fence)
         else {
             return Ok(Settled::Stale);
         };
         versions.permit(&settlement.changes)?;
+        if settlement.outcome == Outcome::Final(DeliveryState::Cancelled) {
+            withdrawn.push(entry.endpoint);
+        }
         let ended = match settlement.outcome {
             Outcome::Final(state) => Some(state),
             Outcome::Again { .. } => None,
@@ -179,6 +182,7 @@ impl Outbox for StoreModel {
                 let mut state = self.state()?;
                 let entry = state.deliveries.get_mut(&live.id).unwrap();
                 (entry.ended, entry.ended_at) = (Some(DeliveryState::Cancelled), Some(now));
+                state.withdrawn.push(endpoint);
                 cancelled += 1;
             }
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use waxseal_sender::id::ConsumerId;
 use waxseal_sender::store::{
-    Configured, DataKeyRecord, Record, RecordChange, RecordKind, StoreError, Version,
+    Configured, DataKeyRecord, Record, RecordChange, RecordKind, RingRecord, StoreError, Version,
 };
 
 use super::{State, StoreModel};
@@ -17,6 +17,8 @@ pub(super) struct Versions {
     /// Just before so many changes that were made for a version, another node changes something.
     pub(super) interruptions: u32,
     now: Version,
+    /// Up to which version it is forgotten what was removed.
+    forgotten: Version,
     of: BTreeMap<(RecordKind, String), Version>,
 }
 
@@ -52,11 +54,12 @@ impl Versions {
     }
 }
 
-/// What was configured at a time.
+/// What was configured at a time, and the ring.
 #[derive(Debug)]
 pub struct Snapshot {
     records: BTreeMap<(RecordKind, String), Record>,
     data_keys: BTreeMap<Option<ConsumerId>, DataKeyRecord>,
+    ring: Option<RingRecord>,
     versions: Versions,
 }
 
@@ -65,27 +68,52 @@ impl StoreModel {
     pub fn snapshot(&self) -> Snapshot {
         let state = self.state().expect("it can be reached");
         let (records, data_keys) = (state.records.clone(), state.data_keys.clone());
-        Snapshot { records, data_keys, versions: state.versions.clone() }
+        Snapshot { records, data_keys, ring: state.ring.clone(), versions: state.versions.clone() }
     }
 
-    /// Loses everything that was configured since, as a standby that takes over and was behind.
+    /// Loses everything that was configured since, and what became of the ring, as a standby that takes over and was behind.
     pub fn go_back_to(&self, snapshot: Snapshot) {
         let mut state = self.state().expect("it can be reached");
-        let Snapshot { records, data_keys, versions } = snapshot;
-        (state.records, state.data_keys, state.versions) = (records, data_keys, versions);
+        let Snapshot { records, data_keys, ring, versions } = snapshot;
+        (state.records, state.data_keys, state.ring, state.versions) = (records, data_keys, ring, versions);
+    }
+}
+
+impl StoreModel {
+    /// Of how much that is configured no more it is remembered that it was.
+    pub fn removals(&self) -> usize {
+        let state = self.state().expect("it can be reached");
+        state.versions.of.keys().filter(|name| !state.records.contains_key(*name)).count()
     }
 }
 
 impl State {
     pub(super) fn configured_after(&self, after: Version) -> Configured {
-        let mut configured = Configured { version: self.versions.now, ..Configured::default() };
+        let everything = after == 0 || after < self.versions.forgotten;
+        let after = if everything { 0 } else { after };
+        let mut configured = Configured { version: self.versions.now, everything, ..Configured::default() };
         for (name, _) in self.versions.of.iter().filter(|(_, version)| **version > after) {
             match self.records.get(name) {
                 Some(record) => configured.put.push(record.clone()),
+                None if everything => {}
                 None => configured.removed.push(name.clone()),
             }
         }
         configured
+    }
+
+    pub(super) fn forget_changes(&mut self, known_by_all: Version, limit: u32) -> u64 {
+        let is_gone = |name: &(RecordKind, String)| !self.records.contains_key(name);
+        let gone =
+            self.versions.of.iter().filter(|(name, version)| is_gone(name) && **version <= known_by_all);
+        let mut gone: Vec<_> = gone.map(|(_, version)| *version).collect();
+        gone.sort_unstable();
+        gone.truncate(usize::try_from(limit).unwrap());
+        let Some(until) = gone.pop() else { return 0 };
+        let before = self.versions.of.len();
+        self.versions.of.retain(|name, version| self.records.contains_key(name) || *version > until);
+        self.versions.forgotten = until;
+        u64::try_from(before - self.versions.of.len()).unwrap()
     }
 }
 

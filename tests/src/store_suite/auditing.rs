@@ -8,7 +8,7 @@ use waxseal_sender::store::{
 
 use super::Subject;
 use super::fixture::{
-    at, audit_id, audit_row, consumer, event_id, idempotency, live, new_delivery, new_event, settlement,
+    at, audit_id, audit_row, consumer, event_id, idempotency, live, new_delivery, new_event, ring, settlement,
 };
 
 /// The latest first; each filter finds what matches it and nothing else, in pages too.
@@ -82,8 +82,8 @@ pub async fn an_entry_is_written_with_its_change_or_not_at_all(subject: impl Sub
     assert_eq!(store.settle(cancelled(1, 5)).await.unwrap(), Settled::Stale);
     assert_eq!(store.settle(cancelled(0, 6)).await.unwrap(), Settled::Recorded);
 
-    assert!(!store.save_ring(1, b"early".to_vec(), entry(7)).await.unwrap());
-    assert!(store.save_ring(0, b"one".to_vec(), entry(8)).await.unwrap());
+    assert!(!store.save_ring(ring(1, "none"), b"early".to_vec(), entry(7)).await.unwrap());
+    assert!(store.save_ring(None, b"one".to_vec(), entry(8)).await.unwrap());
     assert_eq!(trail(store).await, [8, 6, 4, 1].map(audit_row));
 }
 

@@ -1,17 +1,17 @@
-//! Properties of what several nodes need of one store: leases, versions, arrivals, words, turns.
+//! Properties of what several nodes need of one store: leases, versions, arrivals, conditions; words and
+//! turns are in [`words`](super::words).
 //!
 //! A property is given a [`Shared`]: one store as two nodes have it. `cluster_suite!` makes tests of them.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::time::timeout;
 use waxseal_sender::id::{EndpointId, NodeId};
 use waxseal_sender::model::delivery::DeliveryState;
 use waxseal_sender::store::{
-    Accepted, Cluster, Configured, DataKeyRecord, Hint, NewEvent, Node, NodeRole, Outcome, Record,
-    RecordChange, RecordKind, Settlement, Shard, Shards, Store, StoreError, ToldCondition,
+    Accepted, Cluster, Configured, DataKeyRecord, NewEvent, Node, NodeRole, Outcome, Record, RecordChange,
+    RecordKind, Settlement, Shard, Shards, Store, StoreError, ToldCondition, ToldConditions,
 };
 
 use super::fixture::{
@@ -40,12 +40,16 @@ macro_rules! cluster_suite {
             what_is_superseded_writes_nothing
             changes_are_followed_by_version_and_removals_too
             changes_of_two_nodes_at_once_are_seen_in_order
+            removals_are_forgotten_when_every_node_knows_of_them
             how_endpoints_do_has_no_version
             arrivals_are_found_by_asking
-            words_reach_the_other_node
-            a_turn_keeps_others_waiting_until_it_is_given_back
+            what_another_node_cancels_is_found_by_looking
             conditions_are_told_by_those_who_own_the_shard
             a_data_key_that_was_made_anew_is_not_destroyed_for_the_old_one
+        });
+        $crate::cluster_suite!(@ $subject: words {
+            words_reach_the_other_node
+            a_turn_keeps_others_waiting_until_it_is_given_back
         });
     };
     (@ $subject:path: $module:ident { $($property:ident)* }) => {
@@ -157,7 +161,7 @@ pub async fn what_is_superseded_writes_nothing(shared: impl Shared) {
     superseded(store.settle(Settlement { changes: late(), ..end.clone() }).await.map(drop));
     let again = vec![(new_delivery(3, 1, at(0)), event_id(1))];
     superseded(store.redeliver(again, late()).await);
-    superseded(store.save_ring(0, vec![1], late()).await.map(drop));
+    superseded(store.save_ring(None, vec![1], late()).await.map(drop));
 
     assert_eq!(configured(store, 0).await, before);
     assert_eq!(store.event(event_id(2)).await.unwrap(), None);
@@ -173,7 +177,7 @@ pub async fn what_is_superseded_writes_nothing(shared: impl Shared) {
 /// Each thing once, as it is now.
 pub async fn changes_are_followed_by_version_and_removals_too(shared: impl Shared) {
     let [store, other] = shared.stores();
-    assert_eq!(configured(other, 0).await, Configured::default());
+    assert_eq!(configured(other, 0).await, Configured { everything: true, ..Configured::default() });
     store.change(vec![put("a", 1), put("b", 1), put("c", 1)]).await.unwrap();
     let first = configured(other, 0).await;
     assert_eq!(sorted(first.put), [record("a", 1), record("b", 1), record("c", 1)]);
@@ -183,6 +187,7 @@ pub async fn changes_are_followed_by_version_and_removals_too(shared: impl Share
     assert!(since.version > first.version);
     assert_eq!(sorted(since.put), [record("a", 3), record("c", 2)]);
     assert_eq!(since.removed, [(RecordKind::Group, "b".to_owned())]);
+    assert!(first.everything && !since.everything);
     let nothing = configured(other, since.version).await;
     assert_eq!(nothing, Configured { version: since.version, ..Configured::default() });
 
@@ -190,6 +195,42 @@ pub async fn changes_are_followed_by_version_and_removals_too(shared: impl Share
     let back = configured(other, since.version).await;
     assert_eq!((back.put, back.removed), (vec![record("b", 9)], vec![]));
     assert_eq!(configured(other, first.version).await.removed, []);
+}
+
+/// Who knows less is told everything; so is, then, a node that was remembered no more when they were forgotten.
+pub async fn removals_are_forgotten_when_every_node_knows_of_them(shared: impl Shared) {
+    let [store, other] = shared.stores();
+    let [cluster, _] = clusters(&shared);
+    store.change(vec![put("a", 1), put("b", 1), put("c", 1)]).await.unwrap();
+    let first = version(store).await;
+    for gone in ["a", "b"] {
+        store.change(vec![remove(gone)]).await.unwrap();
+    }
+    assert_eq!(cluster.forget_changes(9).await.unwrap(), 0, "nobody has said what it knows");
+    let (one, two) = (node(1, NodeRole::All), node(2, NodeRole::Api));
+    for node in [&one, &two] {
+        cluster.tend(node).await.unwrap();
+    }
+    cluster.works_by(one.id, first + 2).await.unwrap();
+    assert_eq!(cluster.forget_changes(9).await.unwrap(), 0, "the other does not know of them");
+    cluster.works_by(two.id, first + 1).await.unwrap();
+    assert_eq!(cluster.forget_changes(9).await.unwrap(), 1);
+    let since = configured(other, first + 1).await;
+    assert_eq!((since.removed, since.everything), (vec![(RecordKind::Group, "b".to_owned())], false));
+    let anew = configured(other, first).await;
+    let expected =
+        Configured { version: first + 2, put: vec![record("c", 1)], removed: vec![], everything: true };
+    assert_eq!(anew, expected);
+
+    store.change(vec![put("a", 2), remove("c")]).await.unwrap();
+    assert_eq!(cluster.forget_changes(9).await.unwrap(), 0, "and it is remembered how far it was");
+    cluster.leave(two.id).await.unwrap();
+    cluster.works_by(one.id, first + 3).await.unwrap();
+    assert_eq!(cluster.forget_changes(1).await.unwrap(), 1, "the oldest");
+    assert_eq!(configured(other, first + 2).await.removed, [(RecordKind::Group, "c".to_owned())]);
+    assert_eq!(cluster.forget_changes(9).await.unwrap(), 1);
+    assert_eq!(configured(other, first + 2).await.put, [record("a", 2)]);
+    assert!(configured(other, first + 2).await.everything && !configured(other, first + 3).await.everything);
 }
 
 /// Who follows by version misses nothing, however commits are interleaved.
@@ -228,7 +269,7 @@ pub async fn how_endpoints_do_has_no_version(shared: impl Shared) {
     };
     let changes = [3, 4, 0x104].map(|number| RecordChange::Put(health(number)));
     store.change(changes.to_vec()).await.unwrap();
-    assert_eq!(configured(other, 0).await, Configured::default());
+    assert_eq!(configured(other, 0).await.put, []);
     let cluster = other.cluster().unwrap();
     let of = |number: u8| [Shard::new(number)].into_iter().collect::<Shards>();
     assert_eq!(sorted(cluster.health(of(4)).await.unwrap()), [health(4), health(0x104)]);
@@ -237,7 +278,8 @@ pub async fn how_endpoints_do_has_no_version(shared: impl Shared) {
     let gone = RecordChange::Remove { kind: RecordKind::EndpointHealth, id: health(3).id };
     store.change(vec![gone]).await.unwrap();
     assert_eq!(cluster.health(Shards::ALL).await.unwrap().len(), 2);
-    assert_eq!(configured(other, 0).await, Configured::default());
+    let nothing = Configured { everything: true, ..Configured::default() };
+    assert_eq!(configured(other, 0).await, nothing);
 }
 
 /// Of each shard from its own place on, and no more than was asked for.
@@ -264,46 +306,44 @@ pub async fn arrivals_are_found_by_asking(shared: impl Shared) {
     assert_eq!(found(vec![], 99).await, []);
 }
 
-/// All that it says together, and the sender does not hear itself.
-pub async fn words_reach_the_other_node(shared: impl Shared) {
-    let [one, two] = clusters(&shared);
-    let (mut own, mut others) = (one.hints(), two.hints());
-    let shards: Shards = [Shard::new(1), Shard::new(255)].into_iter().collect();
-    // Words of before somebody listened are nobody's: they are repeated until the first is heard.
-    heard_again(&*one, &mut others, Hint::Configured).await;
-    for hint in [Hint::Arrived(shards), Hint::RingChanged, Hint::Withdrawn(endpoint_id(5))] {
-        one.hint(hint.clone());
-        until_heard(&mut others, &hint).await;
+/// However it is cancelled, once, and nothing that ended otherwise.
+pub async fn what_another_node_cancels_is_found_by_looking(shared: impl Shared) {
+    let [store, other] = shared.stores();
+    let cluster = other.cluster().unwrap();
+    for number in 1..=4 {
+        store.accept(new_event(number, at(0), vec![new_delivery(number, number, at(0))])).await.unwrap();
     }
-    two.hint(Hint::RingChanged);
-    loop {
-        match timeout(PATIENCE, own.recv()).await.expect("the other's word is heard").unwrap() {
-            Hint::RingChanged => break,
-            Hint::Lost => {}
-            other => panic!("{other:?} is its own"),
-        }
-    }
+    let (mut next, mut known) = (0, Vec::new());
+    let mut look = async || {
+        let withdrawn = cluster.withdrawn(next).await.unwrap();
+        let new = withdrawn.found.iter().filter(|one| !known.contains(*one));
+        let new: Vec<_> = new.map(|one| one.endpoint).collect();
+        (next, known) = (withdrawn.next, withdrawn.found);
+        new
+    };
+    assert_eq!(look().await, []);
+    let end =
+        |number, state| settlement(live(number, number, number, at(0), 0), Outcome::Final(state), at(1));
+    store.settle(end(1, DeliveryState::Delivered)).await.unwrap();
+    assert_eq!(look().await, []);
+    store.settle(end(2, DeliveryState::Cancelled)).await.unwrap();
+    assert_eq!(look().await, [endpoint_id(2)]);
+    assert_eq!(store.cancel(vec![endpoint_id(3), endpoint_id(9)], 5, at(2)).await.unwrap(), 1);
+    assert_eq!(look().await, [endpoint_id(3)]);
+    let versioned = Settlement { changes: vec![put("a", 1)], ..end(4, DeliveryState::Cancelled) };
+    store.settle(versioned).await.unwrap();
+    assert_eq!(look().await, [endpoint_id(4)]);
+    assert_eq!(look().await, []);
 }
 
-/// And not longer; the one who waits gets it then.
-pub async fn a_turn_keeps_others_waiting_until_it_is_given_back(shared: impl Shared) {
-    let [one, two] = clusters(&shared);
-    for _ in 0..3 {
-        let held = one.turn().await.unwrap();
-        let mut waiting = Box::pin(two.turn());
-        assert!(timeout(Duration::from_millis(150), &mut waiting).await.is_err(), "there is one turn");
-        drop(held);
-        drop(timeout(PATIENCE, waiting).await.expect("it is given back").unwrap());
-    }
-}
-
-/// And by nobody who has lost it; what is told replaces what was told before.
+/// And by nobody who has lost it; what is told of an endpoint replaces what was told of it before, and all of it replaces all.
 pub async fn conditions_are_told_by_those_who_own_the_shard(shared: impl Shared) {
     let [one, two] = clusters(&shared);
     let first = node(1, NodeRole::All);
     one.tend(&first).await.unwrap();
     let told = |number, text: &str| ToldCondition { endpoint: endpoint_id(number), told: text.to_owned() };
-    one.tell_conditions(first.id, vec![told(1, "held"), told(2, "open")]).await.unwrap();
+    let all = |told: &[ToldCondition]| ToldConditions::All(told.to_vec());
+    one.tell_conditions(first.id, all(&[told(1, "held"), told(2, "open")])).await.unwrap();
     let of = async |endpoint: Option<EndpointId>| {
         let mut told = two.conditions(endpoint).await.unwrap();
         told.sort_by_key(|told| told.endpoint);
@@ -311,9 +351,12 @@ pub async fn conditions_are_told_by_those_who_own_the_shard(shared: impl Shared)
     };
     assert_eq!(of(None).await, [told(1, "held"), told(2, "open")]);
     assert_eq!(of(Some(endpoint_id(2))).await, [told(2, "open")]);
-    one.tell_conditions(first.id, vec![told(2, "half-open"), told(3, "held")]).await.unwrap();
+    one.tell_conditions(first.id, all(&[told(2, "half-open"), told(3, "held")])).await.unwrap();
     assert_eq!(of(None).await, [told(2, "half-open"), told(3, "held")]);
     assert_eq!(of(Some(endpoint_id(1))).await, []);
+    let (otherwise, over) = (vec![told(2, "open"), told(4, "held")], vec![endpoint_id(3), endpoint_id(9)]);
+    one.tell_conditions(first.id, ToldConditions::Changed { told: otherwise, over }).await.unwrap();
+    assert_eq!(of(None).await, [told(2, "open"), told(4, "held")]);
     one.leave(first.id).await.unwrap();
     assert_eq!(of(None).await, []);
 }
@@ -338,9 +381,10 @@ pub async fn a_data_key_that_was_made_anew_is_not_destroyed_for_the_old_one(shar
     assert_eq!(store.data_keys().await.unwrap(), [system], "that of no consumer stays");
 }
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-fn clusters(shared: &impl Shared) -> [std::sync::Arc<dyn Cluster>; 2] {
+/// What they have of it beside the store.
+pub(super) fn clusters(shared: &impl Shared) -> [std::sync::Arc<dyn Cluster>; 2] {
     shared.stores().map(|store| store.cluster().expect("it is shared"))
 }
 
@@ -353,30 +397,6 @@ pub fn node(number: u8, role: NodeRole) -> Node {
         program: "0.1.0".to_owned(),
         started_at: at(i64::from(number)),
     }
-}
-
-async fn heard_again(from: &dyn Cluster, by: &mut Receiver<Hint>, hint: Hint) {
-    for _ in 0..300 {
-        from.hint(hint.clone());
-        match timeout(Duration::from_millis(100), by.recv()).await {
-            Ok(Ok(heard)) if heard == hint => return,
-            _ => {}
-        }
-    }
-    panic!("{hint:?} is never heard");
-}
-
-async fn until_heard(by: &mut Receiver<Hint>, hint: &Hint) {
-    let heard = async {
-        loop {
-            match by.recv().await {
-                Ok(heard) if heard == *hint => return,
-                Ok(_) | Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => panic!("nobody speaks any more"),
-            }
-        }
-    };
-    timeout(PATIENCE, heard).await.unwrap_or_else(|_| panic!("{hint:?} is not heard"));
 }
 
 async fn configured(store: &dyn Store, after: u64) -> Configured {

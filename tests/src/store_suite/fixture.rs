@@ -4,7 +4,7 @@ use waxseal_keys::Timestamp;
 use waxseal_sender::id::{AuditId, ConsumerId, DeliveryId, EndpointId, EventId};
 use waxseal_sender::model::delivery::{Attempt, LiveDelivery};
 use waxseal_sender::store::{
-    AuditRow, DeliveryFilter, Idempotency, NewDelivery, NewEvent, Outcome, Settlement,
+    AuditRow, DeliveryFilter, Idempotency, NewDelivery, NewEvent, Outcome, RingRecord, Settlement,
 };
 
 /// A moment.
@@ -42,6 +42,11 @@ pub fn audit_row(number: u32) -> AuditRow {
         consumer: (!number.is_multiple_of(4)).then(|| consumer(number % 3)),
         sealed: number.to_le_bytes().to_vec(),
     }
+}
+
+/// The ring, as it is kept.
+pub fn ring(version: u64, sealed: &str) -> Option<RingRecord> {
+    Some(RingRecord { version, sealed: sealed.as_bytes().to_vec() })
 }
 
 /// The consumer with this number.

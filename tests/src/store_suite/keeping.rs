@@ -9,7 +9,7 @@ use waxseal_sender::store::{
 use super::Subject;
 use super::fixture::{
     at, consumer, delivery_id, endpoint_id, event_id, everything, idempotency, live, new_delivery, new_event,
-    owner_of, settlement,
+    owner_of, ring, settlement,
 };
 
 /// The pair of kind and id names a record; the last of several changes in one call counts.
@@ -35,27 +35,32 @@ pub async fn records_are_written_over_and_removed(subject: impl Subject) {
     }
 }
 
-/// Only who knows the version may write the next one.
+/// Only who knows what is kept may write the next one. It is not enough to know its version.
 pub async fn the_ring_is_kept_by_compare_and_set(subject: impl Subject) {
     let store = subject.store();
     assert_eq!(store.ring().await.unwrap(), None);
-    assert!(!store.save_ring(1, b"early".to_vec(), vec![]).await.unwrap());
-    assert!(store.save_ring(0, b"one".to_vec(), vec![]).await.unwrap());
-    assert!(!store.save_ring(0, b"again".to_vec(), vec![]).await.unwrap());
-    assert!(!store.save_ring(2, b"ahead".to_vec(), vec![]).await.unwrap());
-    assert!(!store.save_ring(u64::MAX, b"far ahead".to_vec(), vec![]).await.unwrap());
-    assert_eq!(store.ring().await.unwrap(), Some(RingRecord { version: 1, sealed: b"one".to_vec() }));
-    assert!(store.save_ring(1, b"two".to_vec(), vec![]).await.unwrap());
-    assert_eq!(store.ring().await.unwrap(), Some(RingRecord { version: 2, sealed: b"two".to_vec() }));
+    let save = async |before, sealed: &str| {
+        store.save_ring(before, sealed.as_bytes().to_vec(), vec![]).await.unwrap()
+    };
+    assert!(!save(ring(1, "none"), "early").await);
+    assert!(save(None, "one").await);
+    assert!(!save(None, "again").await);
+    assert!(!save(ring(2, "one"), "ahead").await);
+    assert!(!save(ring(u64::MAX, "one"), "far ahead").await);
+    assert!(!save(ring(1, "another"), "on top of what is lost").await);
+    assert_eq!(store.ring().await.unwrap(), ring(1, "one"));
+    assert!(save(ring(1, "one"), "two").await);
+    assert_eq!(store.ring().await.unwrap(), ring(2, "two"));
 }
 
-/// At the same time, from the same version.
+/// At the same time, on top of the same.
 pub async fn of_two_savers_of_the_ring_one_wins(subject: impl Subject) {
     let store = subject.store();
-    for version in 0..10 {
+    for _ in 0..10 {
+        let before = store.ring().await.unwrap();
         let (one, two) = tokio::join!(
-            store.save_ring(version, b"one".to_vec(), vec![]),
-            store.save_ring(version, b"two".to_vec(), vec![])
+            store.save_ring(before.clone(), b"one".to_vec(), vec![]),
+            store.save_ring(before, b"two".to_vec(), vec![])
         );
         assert_ne!(one.unwrap(), two.unwrap());
     }
@@ -101,7 +106,7 @@ pub async fn keys_are_rewrapped_together(subject: impl Subject) {
     assert!(store.rewrap(rewrapped(None, &[])).await.unwrap(), "an empty store has nothing to wrap");
     store.keep_data_key(data_key(None, "old")).await.unwrap();
     assert!(store.rewrap(rewrapped(None, &[None])).await.unwrap(), "there need not be a ring");
-    store.save_ring(0, b"ring, old".to_vec(), Vec::new()).await.unwrap();
+    store.save_ring(None, b"ring, old".to_vec(), Vec::new()).await.unwrap();
     for owner in [1, 2] {
         store.keep_data_key(data_key(Some(consumer(owner)), "old")).await.unwrap();
     }
@@ -119,12 +124,11 @@ pub async fn keys_are_rewrapped_together(subject: impl Subject) {
         assert_eq!((store.ring().await.unwrap(), sorted_keys(store).await), before);
     }
     assert!(store.rewrap(rewrapped(Some(1), &all)).await.unwrap());
-    let ring = RingRecord { version: 2, sealed: b"ring, new".to_vec() };
-    assert_eq!(store.ring().await.unwrap(), Some(ring));
+    assert_eq!(store.ring().await.unwrap(), ring(2, "ring, new"));
     let expected: Vec<_> = all.iter().map(|owner| data_key(owner.map(consumer), "new")).collect();
     assert_eq!(sorted_keys(store).await, expected);
     assert!(
-        !store.save_ring(1, b"late".to_vec(), Vec::new()).await.unwrap(),
+        !store.save_ring(ring(1, "ring, old"), b"late".to_vec(), Vec::new()).await.unwrap(),
         "who knew the old ring does not write over it"
     );
 }
@@ -152,7 +156,7 @@ pub async fn everything_is_there_after_reopening(mut subject: impl Subject) {
         .await
         .unwrap();
     store.change(vec![put(RecordKind::Consumer, "acme", 1)]).await.unwrap();
-    store.save_ring(0, b"ring".to_vec(), vec![]).await.unwrap();
+    store.save_ring(None, b"ring".to_vec(), vec![]).await.unwrap();
     store.keep_data_key(data_key(Some(consumer(1)), "first")).await.unwrap();
     let before = image(store).await;
 

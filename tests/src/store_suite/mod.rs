@@ -12,6 +12,7 @@ pub mod keeping;
 pub mod listing;
 pub mod scheduling;
 pub mod settling;
+pub mod words;
 
 use async_trait::async_trait;
 use waxseal_sender::store::Store;

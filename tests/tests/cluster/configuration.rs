@@ -16,6 +16,7 @@ use waxseal_sender::model::health::EndpointHealth;
 use waxseal_sender::model::secret::Secret;
 use waxseal_sender::model::token::ApiToken;
 use waxseal_sender::store::{Catalog, LEASE, Shard, Shards, StoreError};
+use waxseal_sender::upkeep::{Retention, Upkeep};
 
 use crate::node::{LIMIT, Node, Site, endpoint, id, registered, until};
 
@@ -270,6 +271,43 @@ async fn what_the_store_has_lost_is_not_shown_any_more() {
     a.create_group("gold").await.unwrap();
 }
 
+/// It was away for so long that the others have forgotten what they have removed.
+#[tokio::test]
+async fn a_node_that_was_away_for_long_forgets_what_was_removed_meanwhile() {
+    let site = Site::new();
+    let (away, a) = (site.deaf_node().await, site.deaf_node().await);
+    let cluster = a.model.cluster().unwrap();
+    for node in [&away, &a] {
+        cluster.tend(&registered(node.id)).await.unwrap();
+    }
+    for name in ["acme", "beta"] {
+        a.create_consumer(name).await.unwrap();
+        a.create_endpoint(name).await.unwrap();
+    }
+    a.create_group("gold").await.unwrap();
+    away.directory.catch_up().await.unwrap();
+    away.directory.report_as(away.id, away.directory.version()).await.unwrap();
+    let gone = away.directory.endpoints(Some(&id("acme")), None, 1)[0].id;
+    a.directory.delete_consumer(&id("acme")).await.unwrap();
+    a.directory.report_as(a.id, a.directory.version()).await.unwrap();
+    assert_eq!(keep_up(&a).await, 0, "the other may not know of it yet");
+    site.leases.advance(LEASE);
+    assert_eq!(keep_up(&a).await, 0, "nor if it comes back soon");
+    site.leases.advance(Duration::from_secs(2 * 60 * 60));
+    cluster.tend(&registered(a.id)).await.unwrap();
+    assert!(keep_up(&a).await > 0);
+
+    let mut news = away.directory.subscribe();
+    away.directory.catch_up().await.unwrap();
+    assert_eq!(away.directory.version(), a.directory.version());
+    assert!(away.directory.consumer(&id("acme")).is_none() && away.directory.endpoint(gone).is_none());
+    assert!(away.keys.of(&id("acme")).is_none(), "nor is its key remembered");
+    assert!(away.directory.consumer(&id("beta")).is_some() && away.directory.groups().len() == 1);
+    assert_eq!(away.directory.endpoints(None, None, 9).len(), 1);
+    let heard = std::iter::from_fn(|| news.try_recv().ok()).collect::<Vec<_>>();
+    assert!(heard.contains(&DirectoryEvent::EndpointRemoved(gone)), "{heard:?}");
+}
+
 /// A version that everybody had before a standby took over without it says nothing of what has its number since.
 #[tokio::test]
 async fn what_was_everywhere_before_the_store_lost_it_is_not_everywhere_afterwards() {
@@ -287,6 +325,14 @@ async fn what_was_everywhere_before_the_store_lost_it_is_not_everywhere_afterwar
     assert!(answered.is_err(), "a node that is at work does not work by it yet");
     cluster.works_by(silent.id, a.directory.version()).await.unwrap();
     timeout(Duration::from_secs(60), a.directory.everywhere()).await.expect("now it does");
+}
+
+/// How many removals are forgotten when this node does what its leader does from time to time.
+async fn keep_up(node: &Node) -> usize {
+    let before = node.model.removals();
+    let upkeep = Upkeep::new(Arc::new(node.model.clone()), Arc::new(SystemClock), Retention::default());
+    upkeep.pass().await.unwrap();
+    before - node.model.removals()
 }
 
 async fn keep_health(node: &Node, id: EndpointId, health: Option<EndpointHealth>) {

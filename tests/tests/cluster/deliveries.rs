@@ -89,6 +89,22 @@ async fn a_strict_order_is_kept_on_the_node_that_accepts_and_delivers() {
 
 #[tokio::test]
 async fn what_another_node_cancels_is_not_delivered() {
+    cancel_on_another_node(Hints::Heard).await;
+}
+
+/// As of a node that is gone before it has said it.
+#[tokio::test]
+async fn what_another_node_cancels_without_a_word_is_not_delivered_either() {
+    cancel_on_another_node(Hints::Lost).await;
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Hints {
+    Heard,
+    Lost,
+}
+
+async fn cancel_on_another_node(hints: Hints) {
     let (mut fleet, receiver) = (Fleet::new(), Receiver::start(Duration::ZERO).await);
     let (one, other) = (fleet.join().await, fleet.join().await);
     shared_out(&[&one, &other]).await;
@@ -101,6 +117,8 @@ async fn what_another_node_cancels_is_not_delivered() {
         published.push(one.publish("a").await);
     }
     until("the first is delivered", || receiver.total() > 0).await;
+    until("the others wait", || other.engine().stats().waiting >= 4).await;
+    one.model.lose_hints(hints == Hints::Lost);
     for cancelled in &published[2..5] {
         let attempting = one.sender.publisher().cancel(cancelled.deliveries[0].id).await.unwrap();
         assert_eq!(attempting, Attempting::Now, "as far as this node knows the other may be at it");

@@ -4,23 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use waxseal_envelope::{Data, EventType, Issuer};
-use waxseal_keys::{Clock, KeyEncryptionKey, ManualClock, RingPolicy, SignatureAlgorithm, SystemClock};
+use waxseal_keys::{Clock, KeyEncryptionKey, ManualClock, SystemClock};
 use waxseal_sender::directory::To;
-use waxseal_sender::engine::egress::EgressPolicy;
-use waxseal_sender::engine::egress::guard::PlainHttp;
 use waxseal_sender::engine::ownership::OwnershipPolicy;
 use waxseal_sender::engine::{EngineHandle, EnginePolicy};
 use waxseal_sender::id::EndpointId;
-use waxseal_sender::model::consumer::{DeclaredType, Visibility};
 use waxseal_sender::model::pace::Pace;
-use waxseal_sender::publish::{Publication, Published};
-use waxseal_sender::sender::{Sender, Settings};
-use waxseal_sender::signing_keys::X5c;
-use waxseal_sender::store::{LEASE, NodeRole, Shard, Shards, Store};
+use waxseal_sender::publish::Published;
+use waxseal_sender::sender::Sender;
+use waxseal_sender::store::{LEASE, NodeRole, Shard, Shards};
 use waxseal_tests::store_model::StoreModel;
 
-use crate::node::{consumer, endpoint, id, until};
+use crate::node::{endpoint, id, until};
+use crate::sender;
 
 /// A store, and the clock by which its leases run; it stands still unless it is told.
 pub struct Fleet {
@@ -53,10 +49,8 @@ impl Fleet {
         let model = if self.taken { self.first.for_another_node() } else { self.first.clone() };
         self.taken = true;
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let store: Arc<dyn Store> = Arc::new(model.clone());
-        let kek = KeyEncryptionKey::from_text(&self.kek.to_text()).unwrap();
-        let start = Sender::start(settings(role), store, kek, Arc::new(SystemClock));
-        let sender = Arc::new(runtime.spawn(start).await.unwrap().unwrap());
+        let start = sender::start(model.clone(), sender::again(&self.kek), role, engine());
+        let sender = Arc::new(runtime.spawn(start).await.unwrap());
         Member { model, sender, runtime }
     }
 
@@ -81,12 +75,7 @@ impl Member {
     }
 
     pub async fn declare(&self, consumers: &[&str]) {
-        let (visible_to, created_at) = (Visibility::All, SystemClock.now());
-        let declared = DeclaredType { name: event_type(), description: None, visible_to, created_at };
-        self.sender.directory().create_event_type(declared).await.unwrap();
-        for name in consumers {
-            self.sender.directory().create_consumer(consumer(name)).await.unwrap();
-        }
+        sender::declare(self.sender.directory(), consumers).await;
     }
 
     /// A new endpoint, in a shard that is not among these.
@@ -101,16 +90,7 @@ impl Member {
     }
 
     pub async fn try_publish(&self, to: &str) -> Result<Published, String> {
-        let publication = Publication {
-            event_type: event_type(),
-            data: Data::json(b"{}").unwrap(),
-            to: To::Consumers(vec![id(to)]),
-            id: None,
-            occurred_at: None,
-            idempotency_key: None,
-            publisher: None,
-            expiry: None,
-        };
+        let publication = sender::publication(To::Consumers(vec![id(to)]));
         let sender = Arc::clone(&self.sender);
         let published = self.runtime.spawn(async move { sender.publisher().publish(publication).await });
         published.await.unwrap().map_err(|error| error.to_string())
@@ -140,11 +120,7 @@ pub async fn shared_out(members: &[&Member]) {
     .await;
 }
 
-fn event_type() -> EventType {
-    EventType::parse("order.created").unwrap()
-}
-
-fn settings(role: NodeRole) -> Settings {
+fn engine() -> EnginePolicy {
     let ownership = OwnershipPolicy {
         tend_every: Duration::from_millis(60),
         trusted_for: TRUSTED_FOR,
@@ -154,24 +130,7 @@ fn settings(role: NodeRole) -> Settings {
     };
     let mut engine = EnginePolicy { ownership, ..EnginePolicy::default() };
     engine.limits.per_endpoint = MOST_AT_ONCE;
-    Settings {
-        issuer: Issuer::parse("https://sender.example").unwrap(),
-        algorithm: SignatureAlgorithm::EdDsa,
-        ring: RingPolicy::default(),
-        jwks_max_age: Duration::from_secs(60),
-        x5c: X5c::Omitted,
-        egress: EgressPolicy {
-            allow: vec!["127.0.0.1/32".parse().unwrap()],
-            http: PlainHttp::AllowedRanges,
-            ..EgressPolicy::default()
-        },
-        engine,
-        retention: Default::default(),
-        operations: Default::default(),
-        by_hand: Default::default(),
-        role,
-        node_name: "one of several".to_owned(),
-    }
+    engine
 }
 
 /// How many POSTs to an endpoint there may be at once.

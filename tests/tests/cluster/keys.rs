@@ -14,7 +14,7 @@ use waxseal_sender::data_keys::DataKeys;
 use waxseal_sender::rewrap::{Rewrapped, rewrap};
 use waxseal_sender::signing_keys::SigningKeys;
 use waxseal_sender::signing_keys::sharing::{Passing, SPREAD, SystemPassing};
-use waxseal_sender::store::{Catalog, LEASE, Node as Registered, NodeRole, Store, TRUSTED_FOR};
+use waxseal_sender::store::{Catalog, KeyRecords, LEASE, Node as Registered, NodeRole, Store, TRUSTED_FOR};
 use waxseal_tests::store_model::StoreModel;
 
 use crate::node::Site as Shared;
@@ -123,6 +123,32 @@ fn a_node_that_cannot_read_the_ring_stops_signing_by_it_and_goes_on_when_it_can(
         node.keys.reload().await.unwrap();
         assert!(node.signs().is_some() && node.keys.are_trusted());
         assert!(news.has_changed().unwrap(), "whoever waits for a key hears of it");
+    });
+}
+
+/// A standby that takes over without the last change, and then one that gets the same number.
+#[test]
+fn a_ring_that_was_lost_is_not_taken_for_the_one_that_has_its_version_since() {
+    run(async {
+        let site = Site::new().await;
+        let [one, other, third] = &site.nodes;
+        let (snapshot, standby) = (one.model.snapshot(), one.standby());
+        one.keys.revoke(&standby).await.unwrap();
+        other.keys.reload().await.unwrap();
+        let lost = one.model.ring().await.unwrap().unwrap();
+        one.model.go_back_to(snapshot);
+        third.keys.revoke(&standby).await.unwrap();
+        let kept = one.model.ring().await.unwrap().unwrap();
+        assert_eq!(kept.version, lost.version, "they can only be told apart by what they are");
+
+        assert_ne!(other.standby(), third.standby());
+        other.keys.reload().await.unwrap();
+        assert_eq!((other.standby(), other.publishes()), (third.standby(), third.publishes()));
+        let (signs, next) = (one.signs().unwrap(), third.standby());
+        one.keys.revoke(&signs).await.unwrap();
+        third.keys.reload().await.unwrap();
+        assert_eq!(third.signs(), None);
+        assert_eq!(third.standby(), next, "what others have done is not written over");
     });
 }
 

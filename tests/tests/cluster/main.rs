@@ -8,4 +8,6 @@ mod keys;
 mod node;
 mod ownership;
 mod receiver;
+mod sender;
 mod senders;
+mod superseded;

@@ -7,25 +7,20 @@ use std::time::Duration;
 use axum::Router;
 use reqwest::Method;
 use serde_json::{Value, json};
-use waxseal_envelope::{Data, EventType, Issuer};
-use waxseal_keys::{Clock, KeyEncryptionKey, RingPolicy, SignatureAlgorithm, SystemClock};
+use waxseal_keys::{Clock, KeyEncryptionKey, SystemClock};
 use waxseal_sender::api::auth::{Grant, NewToken};
 use waxseal_sender::directory::To;
 use waxseal_sender::engine::EnginePolicy;
-use waxseal_sender::engine::egress::EgressPolicy;
-use waxseal_sender::engine::egress::guard::PlainHttp;
-use waxseal_sender::model::consumer::{DeclaredType, Visibility};
 use waxseal_sender::model::endpoint::{EndpointStatus, PauseReason};
 use waxseal_sender::model::token::Scope;
-use waxseal_sender::publish::Publication;
-use waxseal_sender::sender::{Sender, Settings};
-use waxseal_sender::signing_keys::X5c;
-use waxseal_sender::store::{NodeRole, Store};
+use waxseal_sender::sender::Sender;
+use waxseal_sender::store::NodeRole;
 use waxseal_tests::api::Api;
 use waxseal_tests::sink::Sink;
 use waxseal_tests::store_model::StoreModel;
 
-use crate::node::{consumer, endpoint, until};
+use crate::node::{endpoint, until};
+use crate::sender;
 
 #[tokio::test]
 async fn what_one_api_has_answered_another_works_by() {
@@ -83,26 +78,12 @@ async fn an_endpoint_is_paused_also_if_others_change_something_at_that_moment() 
     let mut sink = Sink::start().await;
     sink.answer(410);
     let directory = one.sender.directory();
-    let name = EventType::parse("order.created").unwrap();
-    let (visible_to, created_at) = (Visibility::All, SystemClock.now());
-    let declared = DeclaredType { name: name.clone(), description: None, visible_to, created_at };
-    directory.create_event_type(declared).await.unwrap();
-    directory.create_consumer(consumer("acme")).await.unwrap();
+    sender::declare(directory, &["acme"]).await;
     let made = endpoint("acme", sink.url().parse().unwrap());
     let made = directory.create_endpoint(made, None).await.unwrap();
     directory.everywhere().await;
     one.model.interrupt(3);
-    let publication = Publication {
-        event_type: name,
-        data: Data::json(b"{}").unwrap(),
-        to: To::All,
-        id: None,
-        occurred_at: None,
-        idempotency_key: None,
-        publisher: None,
-        expiry: None,
-    };
-    one.sender.publisher().publish(publication).await.unwrap();
+    one.sender.publisher().publish(sender::publication(To::All)).await.unwrap();
     for node in [&one, &other] {
         until("the pause", || {
             let status = node.sender.directory().endpoint(made.id).map(|endpoint| endpoint.status.clone());
@@ -137,35 +118,13 @@ async fn two() -> (Running, Running) {
 }
 
 async fn start(model: StoreModel, kek: &KeyEncryptionKey) -> Running {
-    let store: Arc<dyn Store> = Arc::new(model.clone());
-    let kek = KeyEncryptionKey::from_text(&kek.to_text()).unwrap();
-    let sender = Sender::start(settings(), store, kek, Arc::new(SystemClock)).await.unwrap();
+    let (kek, engine) = (sender::again(kek), EnginePolicy::default());
+    let sender = sender::start(model.clone(), kek, NodeRole::All, engine).await;
     let router: Router = sender.router(String::new);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await });
     Running { model, sender, address }
-}
-
-fn settings() -> Settings {
-    Settings {
-        issuer: Issuer::parse("https://sender.example").unwrap(),
-        algorithm: SignatureAlgorithm::EdDsa,
-        ring: RingPolicy::default(),
-        jwks_max_age: Duration::from_secs(60),
-        x5c: X5c::Omitted,
-        egress: EgressPolicy {
-            allow: vec!["127.0.0.1/32".parse().unwrap()],
-            http: PlainHttp::AllowedRanges,
-            ..EgressPolicy::default()
-        },
-        engine: EnginePolicy::default(),
-        retention: Default::default(),
-        operations: Default::default(),
-        by_hand: Default::default(),
-        role: NodeRole::All,
-        node_name: "one of two".to_owned(),
-    }
 }
 
 fn grant() -> Grant {

@@ -198,3 +198,22 @@ fn bash_reads(script: &str) {
     let said = String::from_utf8(asked.stdout).unwrap();
     assert_eq!(said.trim(), "recover", "{}", String::from_utf8_lossy(&asked.stderr));
 }
+
+/// A store in a file has one node, which knows of its own rotations at once.
+#[test]
+fn a_key_that_retires_before_every_node_knows_of_it_is_refused_where_several_share_the_store() {
+    let folder = SenderFolder::init("[signing]\nretiring_for = \"14s\"\n", None);
+    let check = ["config", "check", "--config", "waxseal.toml"];
+    assert_eq!(waxseal(&folder, "", &check), "waxseal.toml: the configuration is right\n");
+    let shared = ["--store", "postgres://waxseal@127.0.0.1:1/waxseal"];
+    for command in [&check[..], &["serve", "--config", "waxseal.toml"]] {
+        let (status, _, stderr) = run(&folder, "", &[command, &shared].concat());
+        assert!(status == 2 && stderr.contains("signing.retiring_for: expected at least 15s"), "{stderr}");
+    }
+    let toml = std::fs::read_to_string(config(&folder)).unwrap().replace("\"14s\"", "\"15s\"");
+    std::fs::write(config(&folder), toml).unwrap();
+    assert_eq!(
+        waxseal(&folder, "", &[&check[..], &shared].concat()),
+        "waxseal.toml: the configuration is right\n"
+    );
+}

@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use waxseal_sender::model::delivery::DeliveryState;
 use waxseal_sender::store::sqlite::SqliteStore;
@@ -242,6 +244,35 @@ async fn a_reader_in_the_way_of_an_erasure_delays_it_and_no_more() {
     panic!("it is still there");
 }
 
+/// A process that is being started has all files of this one until it is another program. With many arguments that takes a
+/// while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_was_closed_can_be_opened_while_other_processes_are_being_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let ended = Arc::new(AtomicBool::new(false));
+    let starting: Vec<_> = (0..2)
+        .map(|_| {
+            let ended = Arc::clone(&ended);
+            std::thread::spawn(move || {
+                let mut started = 0;
+                while !ended.load(Ordering::Relaxed) {
+                    let all = Command::new("true").args(vec!["x".repeat(100_000); 15]).status();
+                    assert!(all.unwrap().success());
+                    started += 1;
+                }
+                started
+            })
+        })
+        .collect();
+    for round in 0..60 {
+        let store = SqliteStore::open(&path).unwrap_or_else(|error| panic!("round {round}: {error}"));
+        store.close().await;
+    }
+    ended.store(true, Ordering::Relaxed);
+    assert!(starting.into_iter().all(|starting| starting.join().unwrap() > 0));
+}
+
 /// Rings that were written over, some of them long, and the last forms under the old key-encryption key.
 #[tokio::test]
 async fn what_an_old_key_encryption_key_opens_is_in_no_file() {
@@ -259,11 +290,11 @@ async fn what_an_old_key_encryption_key_opens_is_in_no_file() {
     }
     for version in 0..20 {
         let sealed = ring.repeat(if version % 2 == 0 { 300 } else { 1 });
-        assert!(subject.store.save_ring(version, sealed, Vec::new()).await.unwrap());
+        let before = subject.store.ring().await.unwrap();
+        assert!(subject.store.save_ring(before, sealed, Vec::new()).await.unwrap());
     }
-    assert!(
-        subject.store.save_ring(20, b"a later ring under the old key".to_vec(), Vec::new()).await.unwrap()
-    );
+    let (before, later) = (subject.store.ring().await.unwrap(), b"a later ring under the old key".to_vec());
+    assert!(subject.store.save_ring(before, later, Vec::new()).await.unwrap());
     assert!(!holds(folder, &ring), "a retired private key is not left behind");
     assert!(holds(folder, b"a later ring") && holds(folder, &wrapped));
     let rewrapped = RewrappedKeys {

@@ -1,16 +1,19 @@
 //! The stores, judged by one suite; and what is promised of the embedded one or of the shared one alone.
 
 mod batches;
+mod conditions;
 mod contention;
 mod crash;
 mod crash_points;
 mod files;
 mod outages;
+mod plans;
 mod random;
 mod schema;
 mod sharing;
 mod subject;
 mod tls;
+mod withdrawn;
 mod wrapping;
 
 mod model {

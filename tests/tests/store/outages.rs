@@ -11,6 +11,7 @@ use waxseal_sender::model::delivery::{DeliveryState, LiveDelivery};
 use waxseal_sender::store::postgres::PostgresStore;
 use waxseal_sender::store::{
     Catalog, Hint, NewDelivery, NewEvent, Outbox, Outcome, Record, RecordChange, RecordKind, Shards,
+    StoreError,
 };
 use waxseal_tests::postgres::Postgres;
 use waxseal_tests::store_suite::fixture::{
@@ -199,10 +200,14 @@ async fn changes_that_the_standby_never_had_are_not_mistaken_for_what_came_in_th
     });
     let change = async { while store.change(put("other")).await.is_err() {} };
     timeout(PATIENCE, change).await.expect("the store goes on by itself");
+    let late = [vec![RecordChange::OnlyAt(2)], put("on top of what is lost")].concat();
+    let superseded = store.change(late.clone()).await;
+    assert!(matches!(superseded, Err(StoreError::Superseded)), "{superseded:?}");
     assert!(cluster.configured_after(2).await.unwrap().version < 2, "who was shown version 2 reads anew");
     let all = cluster.configured_after(0).await.unwrap();
     assert_eq!((all.version, all.put.len()), (2, 2));
     assert_eq!(cluster.configured_after(2).await.unwrap().version, 2);
+    store.change(late).await.unwrap();
 }
 
 /// Without its route nobody finds the deliveries of an endpoint.

@@ -26,7 +26,7 @@ pub enum Step {
     Redeliver { events: Vec<u32>, endpoint: u32, due: i64 },
     Cancel { endpoints: Vec<u32>, most: u32 },
     Change { id: u8, remove: bool },
-    SaveRing { expected: u64 },
+    SaveRing { expected: u64, other: bool },
     KeepKey { owner: u32 },
     DestroyKey { owner: u32 },
     Rewrap { ring: Option<u64>, forget: bool },
@@ -182,10 +182,13 @@ impl Walker {
                 let entry = RecordChange::Audit(audit_row(u32::try_from(now).unwrap()));
                 format!("{:?}", store.change(vec![change(id, remove, now), entry]).await?)
             }
-            Step::SaveRing { expected } => {
+            Step::SaveRing { expected, other } => {
                 let entry = RecordChange::Audit(audit_row(u32::try_from(1_000 + now).unwrap()));
                 let sealed = now.to_be_bytes().to_vec();
-                format!("{:?}", store.save_ring(expected, sealed, vec![entry]).await?)
+                let mut content = store.ring().await?.map_or(Vec::new(), |ring| ring.sealed);
+                content.extend(other.then_some(7));
+                let before = (expected > 0).then_some(RingRecord { version: expected, sealed: content });
+                format!("{:?}", store.save_ring(before, sealed, vec![entry]).await?)
             }
             Step::KeepKey { owner } => {
                 let consumer = (owner > 0).then(|| consumer(owner));
@@ -334,7 +337,8 @@ pub fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(events, endpoint, due)| Step::Redeliver { events, endpoint, due }),
         1 => (vec(0..5_u32, 0..3), 0..4_u32).prop_map(|(endpoints, most)| Step::Cancel { endpoints, most }),
         1 => (0..3_u8, any::<bool>()).prop_map(|(id, remove)| Step::Change { id, remove }),
-        1 => (0..4_u64).prop_map(|expected| Step::SaveRing { expected }),
+        1 => (0..4_u64, proptest::bool::weighted(0.2))
+            .prop_map(|(expected, other)| Step::SaveRing { expected, other }),
         1 => (0..3_u32).prop_map(|owner| Step::KeepKey { owner }),
         1 => (1..3_u32).prop_map(|owner| Step::DestroyKey { owner }),
         1 => (proptest::option::of(1..4_u64), proptest::bool::weighted(0.2))

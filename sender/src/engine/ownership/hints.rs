@@ -1,4 +1,4 @@
-//! Hears what other nodes say, and looks for what they have accepted whether they say it or not.
+//! Hears what other nodes say, and looks for what they have accepted and cancelled whether they say it or not.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::withdrawals::Withdrawals;
 use crate::engine::shared::{Phase, Shared};
 use crate::store::{Cluster, Hint, Shard, Shards, StoreError};
 
@@ -34,11 +35,13 @@ pub(in crate::engine) async fn hear(shared: Arc<Shared>, mut hints: broadcast::R
     }
 }
 
-/// Looks for arrivals until the engine stops: where a hint says so at once, and everywhere from time to time.
+/// Looks for arrivals until the engine stops: where a hint says so at once, and everywhere from time to time; then for what
+/// was cancelled, too.
 pub(in crate::engine) async fn look(shared: Arc<Shared>, cluster: Arc<dyn Cluster>) {
     let ownership = &shared.ownership;
     let mut ticks = interval(ownership.policy.look_every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut withdrawals = Withdrawals::default();
     loop {
         let all = tokio::select! {
             () = ownership.bell.notified() => false,
@@ -54,6 +57,12 @@ pub(in crate::engine) async fn look(shared: Arc<Shared>, cluster: Arc<dyn Cluste
             Ok(()) if all => ownership.with_seen(|seen| seen.looked(began, ownership.policy.slack)),
             Ok(()) => {}
             Err(error) => tracing::warn!(code = error.code(), "arrivals cannot be looked for"),
+        }
+        if all {
+            match withdrawals.look(&shared, &*cluster).await {
+                Ok(()) => shared.pump(),
+                Err(error) => tracing::warn!(code = error.code(), "what was cancelled cannot be looked for"),
+            }
         }
     }
 }

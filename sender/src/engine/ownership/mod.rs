@@ -34,6 +34,7 @@ mod holding;
 mod tell;
 mod tenure;
 mod told;
+mod withdrawals;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -12,12 +12,13 @@ use super::failure::Failure;
 use super::routes::Routes;
 use super::settle::{self, Ends};
 use super::writer::{Answer, Command};
-use super::{audit, catalog};
+use super::{audit, catalog, withdrawn};
 use crate::store::{Accepted, RecordChange, Settled};
 
 /// Prepares what a batch needs, so that its statements leave in their order.
 pub(super) async fn prepare(session: &Session) -> Result<(), Failure> {
-    for sql in [accept::REMEMBER, accept::INSERT, settle::SETTLE, catalog::PUT_MANY, audit::APPEND_MANY] {
+    let own = [accept::REMEMBER, accept::INSERT, settle::SETTLE, withdrawn::NOTE];
+    for sql in own.into_iter().chain([catalog::PUT_MANY, audit::APPEND_MANY]) {
         session.prepare(sql).await?;
     }
     Ok(())

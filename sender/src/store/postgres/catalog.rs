@@ -2,7 +2,8 @@
 //!
 //! **Versions are seen in order.** A transaction that changes what is versioned counts the one row of `configuration` up
 //! and so holds it until its commit: whoever reads a version has all before it. How endpoints do is no configuration: it
-//! has no version, and nobody waits for it.
+//! has no version, and nobody waits for it. What is to be written at one version only is so in the life of the database in
+//! which that version was read: in another one it stands for something else.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -112,7 +113,8 @@ async fn count_up(session: &Session, changes: &[RecordChange]) -> Result<i64, Fa
         RecordChange::OnlyAt(version) => Some(bigint(*version)),
         _ => None,
     });
-    let row = session.query_opt(COUNT_UP, &[&only_at]).await?;
+    let read_in = only_at.and_then(|_| session.read_in().get());
+    let row = session.query_opt(COUNT_UP, &[&only_at, &read_in]).await?;
     let row = row.ok_or(Failure::Store(StoreError::Superseded))?;
     get(&row, 0)
 }
@@ -162,7 +164,8 @@ pub(super) fn kind(row: &Row, column: usize) -> Result<RecordKind, Failure> {
 }
 
 const COUNT_UP: &str = "UPDATE configuration SET version = version + 1
-    WHERE singleton AND ($1::bigint IS NULL OR version = $1) RETURNING version";
+    WHERE singleton AND ($1::bigint IS NULL OR version = $1)
+        AND ($2::text IS NULL OR $2 = left(pg_walfile_name(pg_current_wal_lsn()), 8)) RETURNING version";
 
 /// In the order in which they are given: the same for all, so that two who write the same ones wait for each other and
 /// not both.

@@ -23,6 +23,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Connection, Row, Statement};
 
 use super::failure::Failure;
+use super::timeline::ReadIn;
 use crate::database::Database;
 
 /// Makes connections to whichever host takes writes now.
@@ -33,6 +34,7 @@ pub(super) struct Connector {
     epoch: AtomicU64,
     /// Counts the connections to write on that were made.
     made: AtomicU64,
+    read_in: Arc<ReadIn>,
 }
 
 /// What a connection is for.
@@ -58,6 +60,7 @@ struct Inner {
     warnings: Arc<AtomicU64>,
     driver: JoinHandle<()>,
     epoch: u64,
+    read_in: Arc<ReadIn>,
 }
 
 /// Hears a notification: the payload.
@@ -66,7 +69,7 @@ pub(super) type Hear = Box<dyn Fn(&str) + Send>;
 impl Connector {
     pub(super) fn new(mut database: Database) -> Self {
         database.config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        Self { database, epoch: AtomicU64::new(0), made: AtomicU64::new(0) }
+        Self { database, epoch: AtomicU64::new(0), made: AtomicU64::new(0), read_in: Arc::default() }
     }
 
     /// A new connection, which looks up the hosts anew.
@@ -81,8 +84,8 @@ impl Connector {
             let warnings = Arc::new(AtomicU64::new(0));
             let (client, connection) = self.database.config.connect(self.database.tls.clone()).await?;
             let driver = tokio::spawn(drive(connection, Arc::clone(&warnings), hear));
-            let statements = Mutex::new(HashMap::new());
-            let session = Session(Arc::new(Inner { client, statements, warnings, driver, epoch }));
+            let (statements, read_in) = (Mutex::new(HashMap::new()), Arc::clone(&self.read_in));
+            let session = Session(Arc::new(Inner { client, statements, warnings, driver, epoch, read_in }));
             session.batch(COMMON).await?;
             session.batch(purpose.settings()).await?;
             if purpose == Purpose::Write {
@@ -98,6 +101,11 @@ impl Connector {
     /// How many connections to write on were made so far: nothing is written to a database before that counts it.
     pub(super) fn made(&self) -> u64 {
         self.made.load(Ordering::Relaxed)
+    }
+
+    /// Where it was read what is configured.
+    pub(super) fn read_in(&self) -> &ReadIn {
+        &self.read_in
     }
 
     /// Hears that a connection was lost: all others of its time are given up before they are used again.
@@ -180,6 +188,11 @@ impl Session {
     /// How many warnings have come so far.
     pub(super) fn warnings(&self) -> u64 {
         self.0.warnings.load(Ordering::SeqCst)
+    }
+
+    /// Where it was read what is configured: the same for all connections.
+    pub(super) fn read_in(&self) -> &ReadIn {
+        &self.0.read_in
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -30,12 +30,12 @@ impl KeyRecords for PostgresStore {
 
     async fn save_ring(
         &self,
-        expected: u64,
+        before: Option<RingRecord>,
         sealed: Vec<u8>,
         changes: Vec<RecordChange>,
     ) -> Result<bool, StoreError> {
         self.singles
-            .write(move |session| async move { save_ring(&session, expected, &sealed, &changes).await })
+            .write(move |session| async move { save_ring(&session, before, &sealed, &changes).await })
             .await
     }
 
@@ -87,16 +87,17 @@ impl KeyRecords for PostgresStore {
 
 async fn save_ring(
     session: &Session,
-    expected: u64,
+    before: Option<RingRecord>,
     sealed: &[u8],
     changes: &[RecordChange],
 ) -> Result<bool, Failure> {
-    // A version that no column can hold was never kept.
-    let Ok(version) = i64::try_from(expected) else { return Ok(false) };
-    let saved = if expected == 0 {
-        session.execute(FIRST_RING, &[&sealed]).await?
-    } else {
-        session.execute(NEXT_RING, &[&version, &sealed]).await?
+    let saved = match before {
+        None => session.execute(FIRST_RING, &[&sealed]).await?,
+        Some(before) => {
+            // A version that no column can hold was never kept.
+            let Ok(version) = i64::try_from(before.version) else { return Ok(false) };
+            session.execute(NEXT_RING, &[&version, &sealed, &before.sealed]).await?
+        }
     };
     if saved == 1 {
         catalog::change(session, changes).await?;
@@ -132,7 +133,7 @@ async fn rewrap(session: &Session, rewrapped: &RewrappedKeys) -> Result<bool, Fa
         return Ok(false);
     }
     if let Some(ring) = &rewrapped.ring {
-        session.execute(NEXT_RING, &[&bigint(ring.version), &ring.sealed]).await?;
+        session.execute(REWRAPPED_RING, &[&bigint(ring.version), &ring.sealed]).await?;
     }
     let consumers: Vec<&str> = rewrapped.data_keys.iter().map(owner).collect();
     let kek_ids: Vec<&str> = rewrapped.data_keys.iter().map(|key| &*key.kek_id).collect();
@@ -162,7 +163,10 @@ const OF_CONSUMER: &str = "SELECT consumer, kek_id, wrapped FROM data_keys WHERE
 const FIRST_RING: &str =
     "INSERT INTO ring (singleton, version, sealed) VALUES (true, 1, $1) ON CONFLICT (singleton) DO NOTHING";
 
-const NEXT_RING: &str = "UPDATE ring SET version = version + 1, sealed = $2 WHERE version = $1";
+const NEXT_RING: &str =
+    "UPDATE ring SET version = version + 1, sealed = $2 WHERE version = $1 AND sealed = $3";
+
+const REWRAPPED_RING: &str = "UPDATE ring SET version = version + 1, sealed = $2 WHERE version = $1";
 
 /// Nothing is kept under a key-encryption key that the store's own data key is not under any more. Whoever changes that
 /// holds the table until the commit, and this looks when it has waited.

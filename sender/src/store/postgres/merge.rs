@@ -12,6 +12,7 @@ use super::connect::Session;
 use super::failure::Failure;
 use super::values::{delivery_id, get, uuid};
 use crate::id::{DeliveryId, EndpointId, EventId};
+use crate::store::bounds::Bounds;
 use crate::store::{Order, Shard};
 
 /// One list.
@@ -27,14 +28,6 @@ pub(super) enum Range {
     Ended(EndpointId, i16),
     /// The deliveries of all endpoints that ended in a state other than delivered.
     Failed(i16),
-}
-
-/// What lies between two deliveries, neither of them included.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    pub(super) after: Option<DeliveryId>,
-    pub(super) before: Option<DeliveryId>,
-    pub(super) order: Order,
 }
 
 /// The union of some ranges.
@@ -92,8 +85,8 @@ impl Merged {
         for (sql, asked) in by_kind {
             let each = asked.iter().filter_map(|(range, _)| self.known.get(range)).map(|known| known.1).max();
             let each = each.unwrap_or(0);
-            let after: Vec<Uuid> = asked.iter().map(|(_, bounds)| bounds.after_id()).collect();
-            let before: Vec<Uuid> = asked.iter().map(|(_, bounds)| bounds.before_id()).collect();
+            let after: Vec<Uuid> = asked.iter().map(|(_, bounds)| after_id(bounds)).collect();
+            let before: Vec<Uuid> = asked.iter().map(|(_, bounds)| before_id(bounds)).collect();
             let keys: Vec<Uuid> = asked.iter().map(|(range, _)| range.key()).collect();
             let numbers: Vec<i16> = asked.iter().map(|(range, _)| range.number()).collect();
             let rows = session.query(sql, &[&after, &before, &keys, &numbers, &each]).await?;
@@ -121,38 +114,26 @@ impl Merged {
 /// The statements for a list in both orders: a few entries for each of the ranges that are given.
 macro_rules! some_of {
     ($id:literal, $from:literal) => {
-        [
-            concat!(
-                "SELECT r.place, f.id FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::smallint[]) WITH ORDINALITY
-                     AS r (after, before, key, number, place)
-                 CROSS JOIN LATERAL (SELECT ",
-                $id,
-                " AS id FROM ",
-                $from,
-                " AND ",
-                $id,
-                " > r.after AND ",
-                $id,
-                " < r.before ORDER BY ",
-                $id,
-                " DESC LIMIT $5::bigint) AS f ORDER BY r.place, f.id DESC"
-            ),
-            concat!(
-                "SELECT r.place, f.id FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::smallint[]) WITH ORDINALITY
-                     AS r (after, before, key, number, place)
-                 CROSS JOIN LATERAL (SELECT ",
-                $id,
-                " AS id FROM ",
-                $from,
-                " AND ",
-                $id,
-                " > r.after AND ",
-                $id,
-                " < r.before ORDER BY ",
-                $id,
-                " ASC LIMIT $5::bigint) AS f ORDER BY r.place, f.id ASC"
-            ),
-        ]
+        [some_of!($id, $from, " DESC"), some_of!($id, $from, " ASC")]
+    };
+    ($id:literal, $from:literal, $order:literal) => {
+        concat!(
+            "SELECT r.place, f.id FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::smallint[]) WITH ORDINALITY
+                 AS r (after, before, key, number, place)
+             CROSS JOIN LATERAL (SELECT ",
+            $id,
+            " AS id FROM ",
+            $from,
+            " AND ",
+            $id,
+            " > r.after AND ",
+            $id,
+            " < r.before ORDER BY ",
+            $id,
+            $order,
+            " LIMIT $5::bigint) AS f ORDER BY r.place, f.id",
+            $order
+        )
     };
 }
 
@@ -193,39 +174,14 @@ impl Range {
     }
 }
 
-impl Bounds {
-    /// The same, from behind this delivery on.
-    fn behind(self, id: DeliveryId) -> Self {
-        match self.order {
-            Order::NewestFirst => Self { before: Some(id), ..self },
-            Order::OldestFirst => Self { after: Some(id), ..self },
-        }
-    }
+/// What is less than every id of them.
+fn after_id(bounds: &Bounds) -> Uuid {
+    bounds.after.map_or(Uuid::nil(), |id| uuid(id.as_bytes()))
+}
 
-    fn after_id(self) -> Uuid {
-        self.after.map_or(Uuid::nil(), |id| uuid(id.as_bytes()))
-    }
-
-    fn before_id(self) -> Uuid {
-        self.before.map_or(Uuid::max(), |id| uuid(id.as_bytes()))
-    }
-
-    /// Greater for what comes first.
-    fn rank(self, id: DeliveryId) -> u128 {
-        let id = u128::from_be_bytes(*id.as_bytes());
-        match self.order {
-            Order::NewestFirst => id,
-            Order::OldestFirst => !id,
-        }
-    }
-
-    fn at_rank(self, rank: u128) -> DeliveryId {
-        let id = match self.order {
-            Order::NewestFirst => rank,
-            Order::OldestFirst => !rank,
-        };
-        DeliveryId::from_bytes(id.to_be_bytes())
-    }
+/// What every id of them is less than.
+fn before_id(bounds: &Bounds) -> Uuid {
+    bounds.before.map_or(Uuid::max(), |id| uuid(id.as_bytes()))
 }
 
 /// Entries that are asked for at first, of all ranges together.

@@ -11,7 +11,8 @@
 //! - `accept`, `settle`, `due`, `listing`, `search`, `failures` are the verbs of the outbox, with their SQL; `catalog` and
 //!   `keys` are the two small traits, `audit` is the trail that both write; `prune` removes what is old;
 //! - `import` takes in a store of another backend;
-//! - `cluster` is what several nodes need of each other;
+//! - `cluster` is what several nodes need of each other, `withdrawn` what they find of each other's cancelling;
+//! - `timeline` tells the lives of a database apart;
 //! - `values` and `failure` translate columns and errors.
 
 mod accept;
@@ -39,8 +40,10 @@ mod routes;
 mod schema;
 mod search;
 mod settle;
+mod timeline;
 mod upkeep;
 mod values;
+mod withdrawn;
 mod writer;
 
 use std::fmt;

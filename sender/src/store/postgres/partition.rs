@@ -11,6 +11,9 @@
 //! **A day of contents goes when no live delivery is of its events**, and **a day of records when nothing else is left of
 //! it**: no content, no delivery of it that is of another day, no attempt that is too young. Otherwise what is old of it goes
 //! row by row, until the day is empty.
+//!
+//! **A day may be very large, and is asked about again and again.** Each question is written out with the day's own bounds
+//! and partitions, so that the planner has nothing to guess, and takes as many steps as there are shards and days.
 
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
@@ -89,11 +92,39 @@ pub(super) async fn is_over(
     day: &Day,
     until: Timestamp,
 ) -> Result<bool, Failure> {
-    let needed = match kept {
-        Kept::Contents => session.query_one(LIVE, &[&day.from, &day.until]).await?,
-        Kept::Records => session.query_one(LEFT, &[&day.from, &day.until, &until.as_millis()]).await?,
+    let question = match kept {
+        Kept::Contents => live(day),
+        Kept::Records => left(day, until),
     };
-    Ok(!get::<bool>(&needed, 0)?)
+    Ok(!get::<bool>(&session.ask(&question).await?, 0)?)
+}
+
+/// Whether a live delivery is of an event of the day. Most are of the same day as their events; whatever else was made of
+/// those, later, is found among all deliveries by its event.
+fn live(Day { from, until, .. }: &Day) -> String {
+    format!(
+        "SELECT EXISTS (
+             SELECT FROM generate_series(0, 255) AS s (shard) CROSS JOIN LATERAL (
+                 SELECT FROM delivery_live WHERE shard::integer = s.shard AND id >= '{from}' AND id < '{until}'
+                     AND event >= '{from}' AND event < '{until}' LIMIT 1) AS l)
+         OR EXISTS (
+             SELECT FROM deliveries d JOIN delivery_live l
+                 ON l.shard = get_byte(uuid_send(d.endpoint), 15)::smallint AND l.endpoint = d.endpoint AND l.id = d.id
+                 WHERE d.event >= '{from}' AND d.event < '{until}' AND (d.id < '{from}' OR d.id >= '{until}'))"
+    )
+}
+
+/// Whether something of the records of a day is needed, or recorded after this time.
+fn left(Day { name, from, until }: &Day, recorded: Timestamp) -> String {
+    let recorded = recorded.as_millis();
+    format!(
+        "SELECT EXISTS (SELECT FROM contents WHERE event >= '{from}' AND event < '{until}')
+         OR EXISTS (
+             SELECT FROM deliveries WHERE event >= '{from}' AND event < '{until}' AND (id < '{from}' OR id >= '{until}'))
+         OR EXISTS (SELECT FROM deliveries_{name} WHERE event < '{from}')
+         OR EXISTS (SELECT FROM deliveries_{name} WHERE event >= '{until}')
+         OR EXISTS (SELECT FROM attempts_{name} WHERE recorded_at > {recorded})"
+    )
 }
 
 /// Drops a day, in a transaction of its own, unless somebody delivers something of it again since. The tables are locked in
@@ -177,14 +208,6 @@ const OLD: &str = "SELECT name, number FROM (
          WHERE (number + 1) * 86400000 <= $2::bigint
              AND number + 1 < floor(extract(epoch FROM clock_timestamp()) / 86400)::bigint
          ORDER BY number";
-
-/// All that is live is looked at, so it is asked only of days that are old enough.
-const LIVE: &str = "SELECT EXISTS (SELECT FROM delivery_live WHERE event >= $1 AND event < $2)";
-
-const LEFT: &str = "SELECT EXISTS (SELECT FROM contents WHERE event >= $1 AND event < $2)
-         OR EXISTS (SELECT FROM deliveries WHERE event >= $1 AND event < $2 AND (id < $1 OR id >= $2))
-         OR EXISTS (SELECT FROM deliveries WHERE id >= $1 AND id < $2 AND (event < $1 OR event >= $2))
-         OR EXISTS (SELECT FROM attempts WHERE delivery >= $1 AND delivery < $2 AND recorded_at > $3)";
 
 const COUNT_CONTENTS: &str =
     "SELECT count(*) FROM (SELECT FROM contents WHERE event >= $1 AND event < $2 LIMIT $3) AS t";

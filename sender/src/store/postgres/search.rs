@@ -8,10 +8,11 @@ use super::connect::Session;
 use super::due::numbers;
 use super::failure::Failure;
 use super::listing;
-use super::merge::{Bounds, Merged, Range};
+use super::merge::{Merged, Range};
 use super::values::{FINAL_STATES, endpoint_id, uuid};
 use crate::id::EndpointId;
 use crate::model::delivery::{Delivery, DeliveryState};
+use crate::store::bounds::Bounds;
 use crate::store::{DeliveryFilter, DeliveryPage, Shards};
 
 /// A page of the deliveries that match, from one snapshot.

@@ -1,7 +1,8 @@
 //! `settle` and `cancel`: how deliveries leave the live table, or wait in it for another attempt.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
+use futures_util::future::try_join;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 use waxseal_keys::Timestamp;
@@ -9,6 +10,7 @@ use waxseal_keys::Timestamp;
 use super::connect::Session;
 use super::failure::Failure;
 use super::values::{delivery_id, integer, millis, shard_of, state_number, uuid};
+use super::withdrawn;
 use crate::id::EndpointId;
 use crate::model::delivery::{Attempt, DeliveryState};
 use crate::store::{Outcome, Settlement};
@@ -47,6 +49,8 @@ pub(super) struct Ends<'s> {
     excerpt: Vec<Option<&'s [u8]>>,
     next_at: Vec<Option<i64>>,
     clock_skew: Vec<Option<i32>>,
+    /// Whose deliveries are cancelled.
+    withdrawn: BTreeSet<Uuid>,
 }
 
 impl<'s> Ends<'s> {
@@ -66,6 +70,9 @@ impl<'s> Ends<'s> {
             Outcome::Final(state) => (state_number(state), None),
             Outcome::Again { due_at } => (None, Some(due_at)),
         };
+        if settlement.outcome == Outcome::Final(DeliveryState::Cancelled) {
+            self.withdrawn.insert(uuid(delivery.endpoint.as_bytes()));
+        }
         self.shard.push(shard_of(delivery.endpoint));
         self.endpoint.push(uuid(delivery.endpoint.as_bytes()));
         self.id.push(uuid(delivery.id.as_bytes()));
@@ -108,8 +115,12 @@ impl<'s> Ends<'s> {
             &self.next_at,
             &self.clock_skew,
         ];
+        let withdrawn: Vec<Uuid> = self.withdrawn.iter().copied().collect();
+        // Both leave together: a commit may leave with them. That one was over by then does no harm.
+        let (rows, ()) =
+            try_join(session.query(SETTLE, &columns), withdrawn::note(session, &withdrawn)).await?;
         let mut recorded = HashSet::new();
-        for row in session.query(SETTLE, &columns).await? {
+        for row in rows {
             recorded.insert(uuid(delivery_id(&row, 0)?.as_bytes()));
         }
         Ok(self.id.iter().map(|id| recorded.contains(id)).collect())
@@ -142,6 +153,9 @@ pub(super) async fn cancel(
     };
     let cancelled =
         session.execute(sql, &[&shard, &endpoint, &i64::from(most), &state, &now.as_millis()]).await?;
+    if cancelled > 0 {
+        withdrawn::note(session, &[endpoint]).await?;
+    }
     Ok(u32::try_from(cancelled).unwrap_or(u32::MAX))
 }
 

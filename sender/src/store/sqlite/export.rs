@@ -3,7 +3,6 @@
 //! The store's own lock is held throughout, so nothing changes between two pages, and no sender starts meanwhile. A page
 //! is one read transaction. Nothing is written but the mark, at the end, that says where the store went.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::ValueRef;
@@ -19,7 +18,7 @@ use crate::store::transfer::{Column, Kind, Page, Position, Summary, Value};
 pub(crate) struct Export {
     path: PathBuf,
     connection: Connection,
-    _lock: File,
+    _lock: open::Lock,
 }
 
 /// What to do with a store whose schema is older than this program's.

@@ -32,11 +32,11 @@ impl KeyRecords for SqliteStore {
 
     async fn save_ring(
         &self,
-        expected: u64,
+        before: Option<RingRecord>,
         sealed: Vec<u8>,
         changes: Vec<RecordChange>,
     ) -> Result<bool, StoreError> {
-        self.writer.write(move |session| save_ring(session, expected, &sealed, &changes)).await
+        self.writer.write(move |session| save_ring(session, before.as_ref(), &sealed, &changes)).await
     }
 
     async fn data_keys(&self) -> Result<Vec<DataKeyRecord>, StoreError> {
@@ -86,23 +86,24 @@ impl KeyRecords for SqliteStore {
 
 fn save_ring(
     session: &mut Session,
-    expected: u64,
+    before: Option<&RingRecord>,
     sealed: &[u8],
     changes: &[RecordChange],
 ) -> Result<bool, Failure> {
     // A version that no column can hold was never kept.
-    let Ok(expected) = i64::try_from(expected) else { return Ok(false) };
+    let Ok(version) = before.map_or(Ok(0), |before| i64::try_from(before.version)) else { return Ok(false) };
     // The form before may have private keys that this one has no more: they are to be in no file.
     session.scrub = Scrub::Now;
     let saved = overwriting(session, || {
-        let saved = if expected == 0 {
-            session
+        let saved = match before {
+            None => session
                 .prepare("INSERT OR IGNORE INTO ring (singleton, version, sealed) VALUES (1, 1, ?1)")?
-                .execute([sealed])?
-        } else {
-            session
-                .prepare("UPDATE ring SET version = version + 1, sealed = ?2 WHERE version = ?1")?
-                .execute(params![expected, sealed])?
+                .execute([sealed])?,
+            Some(before) => session
+                .prepare(
+                    "UPDATE ring SET version = version + 1, sealed = ?2 WHERE version = ?1 AND sealed = ?3",
+                )?
+                .execute(params![version, sealed, before.sealed])?,
         };
         Ok(saved)
     })?;

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use super::failure::Failure;
 use crate::id::{DeliveryId, EventId};
 use crate::store::Order;
+use crate::store::bounds::Bounds;
 
 /// One list.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -36,14 +37,6 @@ pub(super) enum Range {
         /// In this state.
         state: i64,
     },
-}
-
-/// What lies between two deliveries, neither of them included.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    pub(super) after: Option<DeliveryId>,
-    pub(super) before: Option<DeliveryId>,
-    pub(super) order: Order,
 }
 
 /// The union of some ranges.
@@ -82,7 +75,7 @@ impl<'c> Merged<'c> {
             Order::NewestFirst => newest_first,
             Order::OldestFirst => oldest_first,
         };
-        let between = [bounds.after_bytes(), bounds.before_bytes()].into_iter().map(Value::Blob);
+        let between = [after_bytes(bounds), before_bytes(bounds)].into_iter().map(Value::Blob);
         let mut statement = self.connection.prepare_cached(sql)?;
         let found: Option<[u8; 16]> = statement
             .query_row(params_from_iter(between.chain(range.keys())), |row| row.get(0))
@@ -97,34 +90,23 @@ impl<'c> Merged<'c> {
 /// The statements for a list in both orders.
 macro_rules! next_of {
     ($id:literal, $from:literal) => {
-        [
-            concat!(
-                "SELECT ",
-                $id,
-                " FROM ",
-                $from,
-                " AND ",
-                $id,
-                " > ?1 AND ",
-                $id,
-                " < ?2 ORDER BY ",
-                $id,
-                " DESC LIMIT 1"
-            ),
-            concat!(
-                "SELECT ",
-                $id,
-                " FROM ",
-                $from,
-                " AND ",
-                $id,
-                " > ?1 AND ",
-                $id,
-                " < ?2 ORDER BY ",
-                $id,
-                " ASC LIMIT 1"
-            ),
-        ]
+        [next_of!($id, $from, " DESC"), next_of!($id, $from, " ASC")]
+    };
+    ($id:literal, $from:literal, $order:literal) => {
+        concat!(
+            "SELECT ",
+            $id,
+            " FROM ",
+            $from,
+            " AND ",
+            $id,
+            " > ?1 AND ",
+            $id,
+            " < ?2 ORDER BY ",
+            $id,
+            $order,
+            " LIMIT 1"
+        )
     };
 }
 
@@ -154,39 +136,12 @@ impl Range {
     }
 }
 
-impl Bounds {
-    /// The same, from behind this delivery on.
-    fn behind(self, id: DeliveryId) -> Self {
-        match self.order {
-            Order::NewestFirst => Self { before: Some(id), ..self },
-            Order::OldestFirst => Self { after: Some(id), ..self },
-        }
-    }
+/// What must be less than an id of them; nothing is less than no bytes.
+fn after_bytes(bounds: Bounds) -> Vec<u8> {
+    bounds.after.map_or_else(Vec::new, |id| id.as_bytes().to_vec())
+}
 
-    /// What must be less than an id; nothing is less than no bytes.
-    fn after_bytes(self) -> Vec<u8> {
-        self.after.map_or_else(Vec::new, |id| id.as_bytes().to_vec())
-    }
-
-    /// What an id must be less than; the longer of two blobs that begin alike is the greater.
-    fn before_bytes(self) -> Vec<u8> {
-        self.before.map_or_else(|| vec![0xff; 17], |id| id.as_bytes().to_vec())
-    }
-
-    /// Greater for what comes first.
-    fn rank(self, id: DeliveryId) -> u128 {
-        let id = u128::from_be_bytes(*id.as_bytes());
-        match self.order {
-            Order::NewestFirst => id,
-            Order::OldestFirst => !id,
-        }
-    }
-
-    fn at_rank(self, rank: u128) -> DeliveryId {
-        let id = match self.order {
-            Order::NewestFirst => rank,
-            Order::OldestFirst => !rank,
-        };
-        DeliveryId::from_bytes(id.to_be_bytes())
-    }
+/// What an id of them must be less than; the longer of two blobs that begin alike is the greater.
+fn before_bytes(bounds: Bounds) -> Vec<u8> {
+    bounds.before.map_or_else(|| vec![0xff; 17], |id| id.as_bytes().to_vec())
 }

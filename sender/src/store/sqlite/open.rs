@@ -12,11 +12,24 @@ use super::check;
 use super::failure::Failure;
 use crate::store::StoreError;
 
-/// Takes the store for this process. The lock lasts as long as the file is open, so a killed process leaves none.
-pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
+/// That this process has the store to itself.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+/// It ends with the file, so a killed process leaves none. It is given back all the same: whatever process is being started
+/// elsewhere at this moment has the file, too, until it is another program.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // What can fail here fails for a file that is closed anyway.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Takes the store for this process.
+pub(super) fn lock(path: &Path) -> Result<Lock, StoreError> {
     let file = open_private(&beside(path, ".lock")).map_err(unavailable)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: path.display().to_string() }),
         Err(TryLockError::Error(error)) => Err(unavailable(error)),
     }

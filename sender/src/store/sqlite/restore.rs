@@ -34,7 +34,7 @@ pub struct Restoration {
     /// Removed, with what was not used, at the end.
     _folder: TempDir,
     /// The sender's lock on the store.
-    _lock: File,
+    _lock: open::Lock,
 }
 
 /// Why a copy was not put in the place of the store.

@@ -8,10 +8,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::failure::Failure;
 use super::listing::delivery;
-use super::merge::{Bounds, Merged, Range};
+use super::merge::{Merged, Range};
 use super::values::{FINAL_STATES, present};
 use crate::id::DeliveryId;
 use crate::model::delivery::{Delivery, DeliveryState};
+use crate::store::bounds::Bounds;
 use crate::store::{DeliveryFilter, DeliveryPage};
 
 /// A page of the deliveries that match.

@@ -193,11 +193,11 @@ impl KeyRecords for Flaky {
 
     async fn save_ring(
         &self,
-        expected: u64,
+        before: Option<RingRecord>,
         sealed: Vec<u8>,
         changes: Vec<RecordChange>,
     ) -> Result<bool, StoreError> {
-        self.store.save_ring(expected, sealed, changes).await
+        self.store.save_ring(before, sealed, changes).await
     }
 
     async fn data_keys_of(&self, consumers: Vec<ConsumerId>) -> Result<Vec<DataKeyRecord>, StoreError> {

@@ -130,7 +130,7 @@ async fn a_damaged_key_is_found_before_anything_is_written() {
     let ring = used.store.ring().await.unwrap().unwrap();
     let mut damaged = ring.sealed.clone();
     damaged[20] ^= 1;
-    assert!(used.store.save_ring(ring.version, damaged, Vec::new()).await.unwrap());
+    assert!(used.store.save_ring(Some(ring), damaged, Vec::new()).await.unwrap());
     let before = (used.store.ring().await.unwrap(), used.store.data_keys().await.unwrap());
     assert_eq!(rewrap(&*used.store, &used.kek, &new, &SystemClock).await.unwrap_err().code(), "rewrap.ring");
     assert_eq!((used.store.ring().await.unwrap(), used.store.data_keys().await.unwrap()), before);

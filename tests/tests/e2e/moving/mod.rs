@@ -199,8 +199,9 @@ pub(crate) async fn filled(folder: &Path, events: u32) -> PathBuf {
     let now = SystemClock.now();
     let consumers: Vec<ConsumerId> =
         (0..7).map(|number| ConsumerId::parse(&format!("consumer-{number}")).unwrap()).collect();
-    store.save_ring(0, vec![1; 900], Vec::new()).await.unwrap();
-    store.save_ring(1, vec![2; 900], Vec::new()).await.unwrap();
+    store.save_ring(None, vec![1; 900], Vec::new()).await.unwrap();
+    let first = store.ring().await.unwrap();
+    store.save_ring(first, vec![2; 900], Vec::new()).await.unwrap();
     for consumer in consumers.iter().map(Some).chain([None]) {
         let key =
             DataKeyRecord { consumer: consumer.cloned(), kek_id: "kek".to_owned(), wrapped: vec![3; 60] };

@@ -13,7 +13,7 @@ mod tenure;
 mod turn;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::broadcast;
@@ -21,10 +21,11 @@ use tokio::sync::broadcast;
 use super::connect::Connector;
 use super::pool::Pool;
 use super::values::{bigint, uuid};
+use super::withdrawn;
 use crate::id::{DeliveryId, EndpointId, NodeId};
 use crate::store::{
     Cluster, Configured, FoundArrival, Hint, Node, Overview, Record, Shard, Shards, StoreError, Tenure,
-    ToldCondition, Turn, Version,
+    ToldCondition, ToldConditions, Turn, Version, Withdrawn,
 };
 use hints::Hints;
 pub(super) use tenure::TENDING;
@@ -36,18 +37,12 @@ pub(super) struct PostgresCluster {
     tending: Arc<Pool>,
     readers: Arc<Pool>,
     hints: Hints,
-    /// Where what is configured was read.
-    timeline: Mutex<Option<configured::Timeline>>,
 }
 
 impl PostgresCluster {
     pub(super) fn start(connector: &Arc<Connector>, tending: Arc<Pool>, readers: Arc<Pool>) -> Self {
         let (connector, hints) = (Arc::clone(connector), Hints::start(connector));
-        Self { connector, tending, readers, hints, timeline: Mutex::default() }
-    }
-
-    fn timeline(&self) -> MutexGuard<'_, Option<configured::Timeline>> {
-        self.timeline.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { connector, tending, readers, hints }
     }
 
     pub(super) async fn close(&self) {
@@ -93,18 +88,25 @@ impl Cluster for PostgresCluster {
     }
 
     async fn configured_after(&self, version: Version) -> Result<Configured, StoreError> {
-        let read_in = self.timeline().clone();
         let (configured, timeline) = self
             .readers
-            .snapshot(move |session| async move { configured::after(&session, version, read_in).await })
+            .snapshot(move |session| async move { configured::after(&session, version).await })
             .await?;
-        // Not before everything was read in it.
-        let mut known = self.timeline();
-        if version == 0 || known.is_none() {
-            *known = Some(timeline);
-        }
-        drop(known);
+        self.connector.read_in().read(version, timeline);
         Ok(configured)
+    }
+
+    async fn forget_changes(&self, limit: u32) -> Result<u64, StoreError> {
+        self.tending
+            .write(move |session| async move {
+                withdrawn::forget(&session).await?;
+                configured::forget_changes(&session, limit).await
+            })
+            .await
+    }
+
+    async fn withdrawn(&self, since: u64) -> Result<Withdrawn, StoreError> {
+        self.readers.read(|session| async move { withdrawn::since(&session, since).await }).await
     }
 
     async fn health(&self, shards: Shards) -> Result<Vec<Record>, StoreError> {
@@ -125,8 +127,8 @@ impl Cluster for PostgresCluster {
             .await
     }
 
-    async fn tell_conditions(&self, node: NodeId, told: Vec<ToldCondition>) -> Result<(), StoreError> {
-        self.tending.write(move |session| async move { conditions::tell(&session, node, &told).await }).await
+    async fn tell_conditions(&self, node: NodeId, told: ToldConditions) -> Result<(), StoreError> {
+        self.tending.write(move |session| async move { conditions::tell(&session, node, told).await }).await
     }
 
     async fn conditions(&self, endpoint: Option<EndpointId>) -> Result<Vec<ToldCondition>, StoreError> {

@@ -1,0 +1,44 @@
+//! Of which endpoints deliveries were cancelled lately: noted with what is cancelled, found by whoever looks for it.
+//!
+//! **Nothing is missed, and no clock is believed.** A look says which transaction was the oldest that went on at that moment:
+//! all before it were seen or undone, so the next look begins with it, and finds again what it has found of those behind it.
+
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::connect::Session;
+use super::failure::Failure;
+use super::values::{counted, endpoint_id, get};
+use crate::store::{Withdrawal, Withdrawn};
+
+/// Notes that deliveries of these endpoints are cancelled, in the same transaction.
+pub(super) async fn note(session: &Session, endpoints: &[Uuid]) -> Result<(), Failure> {
+    if !endpoints.is_empty() {
+        session.execute(NOTE, &[&endpoints]).await?;
+    }
+    Ok(())
+}
+
+/// What was noted by this transaction or one behind it.
+pub(super) async fn since(session: &Session, transaction: u64) -> Result<Withdrawn, Failure> {
+    let rows = session.query(SINCE, &[&transaction.to_string()]).await?;
+    let next = rows.first().map_or(Ok(transaction), |row| counted(row, 0))?;
+    // Without any there is a row that says only where to go on.
+    let noted = rows.iter().filter(|row| !matches!(get::<Option<i64>>(row, 1), Ok(None)));
+    let found =
+        noted.map(|row: &Row| Ok(Withdrawal { number: counted(row, 1)?, endpoint: endpoint_id(row, 2)? }));
+    Ok(Withdrawn { next, found: found.collect::<Result<_, Failure>>()? })
+}
+
+/// Forgets what every owner has seen long ago: one that has not looked for so long has lost its shards.
+pub(super) async fn forget(session: &Session) -> Result<(), Failure> {
+    session.execute(FORGET, &[]).await?;
+    Ok(())
+}
+
+pub(super) const NOTE: &str = "INSERT INTO withdrawn (endpoint) SELECT * FROM unnest($1::uuid[])";
+
+const SINCE: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint, w.number, w.endpoint
+         FROM (VALUES (true)) AS one LEFT JOIN withdrawn w ON w.made_by >= $1::text::xid8 ORDER BY w.number";
+
+const FORGET: &str = "DELETE FROM withdrawn WHERE made_at < clock_timestamp() - interval '1 hour'";
