@@ -5,6 +5,7 @@ mod contention;
 mod crash;
 mod files;
 mod outages;
+mod plans;
 mod random;
 mod schema;
 mod sharing;

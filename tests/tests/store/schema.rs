@@ -34,7 +34,25 @@ async fn tables_of_a_newer_program_are_used_if_they_say_so() {
     PostgresStore::open(&settings).await.unwrap();
     server.execute(&database, "UPDATE schema_version SET usable_from = 9");
     let refused = PostgresStore::open(&settings).await;
-    assert!(matches!(refused, Err(StoreError::NewerSchema { found: 9, known: 2 })), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::NewerSchema { found: 9, known: 3 })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn the_paths_of_what_is_live_are_made_anew_where_they_are_older() {
+    let server = Postgres::shared();
+    let database = server.create_database("older");
+    let settings = subject::settings(&server.dsn(&database));
+    PostgresStore::migrate(&settings).await.unwrap();
+    let as_before = "DROP INDEX delivery_live_due; DROP INDEX delivery_live_arrived;
+        CREATE INDEX delivery_live_due ON delivery_live ((shard::bigint), endpoint, due_at, id);
+        CREATE INDEX delivery_live_arrived ON delivery_live ((shard::integer), id);
+        UPDATE schema_version SET version = 2, usable_from = 1";
+    server.execute(&database, as_before);
+    PostgresStore::open(&settings).await.unwrap();
+    let conditions =
+        "SELECT count(*) FROM pg_indexes WHERE tablename = 'delivery_live' AND indexdef LIKE '%>= 0)'";
+    assert_eq!(server.execute(&database, conditions), "2");
+    assert_eq!(server.execute(&database, "SELECT version, usable_from FROM schema_version"), "3|3");
 }
 
 #[tokio::test]

@@ -106,7 +106,11 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_version (
      INSERT INTO schema_version (version, usable_from) VALUES (0, 1) ON CONFLICT (singleton) DO NOTHING";
 
 /// Each step leads from the version before it.
-const SCHEMA: [&str; 2] = [include_str!("schema/0001_init.sql"), include_str!("schema/0002_moving.sql")];
+const SCHEMA: [&str; 3] = [
+    include_str!("schema/0001_init.sql"),
+    include_str!("schema/0002_moving.sql"),
+    include_str!("schema/0003_paths.sql"),
+];
 
 const UNFINISHED: &str = "SELECT source FROM moving WHERE finished_at IS NULL";
 
