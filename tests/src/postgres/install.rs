@@ -1,5 +1,6 @@
 //! Where PostgreSQL is on this machine, and as whom it can be run: its server refuses to run as root.
 
+use std::env;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -14,14 +15,14 @@ pub(crate) struct Installed {
 }
 
 impl Installed {
-    /// The newest version that is installed.
+    /// The one whose folder of programs [`VARIABLE`] names; without that, the newest version that is installed.
     ///
     /// # Panics
     /// If there is none that will do.
     pub(crate) fn find() -> &'static Self {
         static FOUND: OnceLock<Installed> = OnceLock::new();
         FOUND.get_or_init(|| {
-            let programs = debian().or_else(from_path).unwrap_or_else(|| {
+            let programs = named().or_else(debian).or_else(from_path).unwrap_or_else(|| {
                 panic!(
                     "PostgreSQL {OLDEST} or newer is not installed: apt-get install postgresql-15 (or postgresql), \
                      or run ./tests/run"
@@ -58,6 +59,13 @@ impl Installed {
             assert!(status.success(), "{} cannot be given to {user}", path.display());
         }
     }
+}
+
+/// What the one who runs the tests has chosen, which is not passed over for another.
+fn named() -> Option<PathBuf> {
+    let programs = PathBuf::from(env::var_os(VARIABLE).filter(|folder| !folder.is_empty())?);
+    assert!(complete(&programs), "{} (by {VARIABLE}) lacks programs of PostgreSQL", programs.display());
+    Some(programs)
 }
 
 /// As Debian's packages lay them out, one folder for each version.
@@ -98,6 +106,9 @@ fn another_user() -> (&'static str, &'static str) {
         .find(|(user, _)| known(user))
         .expect("PostgreSQL does not run as root, and there is no user `postgres` or `nobody` to run it as")
 }
+
+/// The folder of the programs of another version, to run the tests with that.
+const VARIABLE: &str = "WAXSEAL_TEST_POSTGRES";
 
 /// What the store and the outbox are tested with.
 const OLDEST: u32 = 15;

@@ -6,6 +6,7 @@ mod contention;
 mod crash;
 mod crash_points;
 mod files;
+mod long_backlog;
 mod outages;
 mod plans;
 mod random;

@@ -37,31 +37,43 @@ async fn tables_of_a_newer_program_are_used_if_they_say_so() {
     PostgresStore::open(&settings).await.unwrap();
     server.execute(&database, "UPDATE schema_version SET usable_from = 9");
     let refused = PostgresStore::open(&settings).await;
-    assert!(matches!(refused, Err(StoreError::NewerSchema { found: 9, known: 5 })), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::NewerSchema { found: 9, known: 6 })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn the_paths_of_what_is_live_are_made_anew_where_they_are_older() {
+    let server = Postgres::shared();
+    let database = server.create_database("older");
+    let settings = subject::settings(&server.dsn(&database));
+    PostgresStore::migrate(&settings).await.unwrap();
+    let as_before = "DROP INDEX delivery_live_due; DROP INDEX delivery_live_arrived;
+        CREATE INDEX delivery_live_due ON delivery_live ((shard::bigint), endpoint, due_at, id);
+        CREATE INDEX delivery_live_arrived ON delivery_live ((shard::integer), id);
+        UPDATE schema_version SET version = 5, usable_from = 1";
+    server.execute(&database, as_before);
+    PostgresStore::open(&settings).await.unwrap();
+    let conditions =
+        "SELECT count(*) FROM pg_indexes WHERE tablename = 'delivery_live' AND indexdef LIKE '%>= 0)'";
+    assert_eq!(server.execute(&database, conditions), "2");
+    assert_eq!(server.execute(&database, "SELECT version, usable_from FROM schema_version"), "6|6");
 }
 
 /// What was kept by a program that knew the first step alone is there after the others.
 #[tokio::test]
 async fn tables_of_an_older_program_are_brought_up_to_date_with_what_is_in_them() {
-    let server = Postgres::shared();
-    let old = server.create_database("first");
-    server.execute(&old, include_str!("../../../sender/src/store/postgres/schema/0001_init.sql"));
-
     let subject = subject::postgres().await;
-    let (database, now) = (database(&subject), SystemClock.now());
-    let store = &subject.store;
+    let (store, now) = (&subject.store, SystemClock.now());
     let (waits, done) = (accept(store, now, 1).await, accept(store, now, 2).await);
     deliver(store, &done, now).await;
     let record = Record { kind: RecordKind::Endpoint, id: "ep".into(), consumer: None, sealed: vec![7; 9] };
     store.change(vec![RecordChange::Put(record.clone())]).await.unwrap();
     store.close().await;
-    // Back to what the first step makes, with all of that in it.
-    server.execute(&database, "DROP TABLE moving, moving_positions; UPDATE schema_version SET version = 1");
-    assert_eq!(columns(&database), columns(&old), "the later steps have left something");
+    let (server, new) = (Postgres::shared(), database(&subject));
+    let old = server.create_database("first");
+    as_by_the_first_step(&old, &new);
 
-    let store = PostgresStore::open(&subject.settings).await.unwrap();
-    assert_eq!(server.execute(&database, "SELECT version FROM schema_version"), "2");
-    assert_eq!(server.execute(&database, "SELECT count(*) FROM moving, moving_positions"), "0");
+    let store = PostgresStore::open(&subject::settings(&server.dsn(&old))).await.unwrap();
+    assert_eq!(columns(&old), columns(&new), "as if it had been made today");
     assert_eq!(store.records().await.unwrap(), [record]);
     assert_eq!(store.delivery(done.id).await.unwrap().unwrap().state, DeliveryState::Delivered);
     assert_eq!(store.attempts(done.id).await.unwrap().len(), 1);
@@ -69,16 +81,44 @@ async fn tables_of_an_older_program_are_brought_up_to_date_with_what_is_in_them(
     assert_eq!(due.iter().map(|live| live.id).collect::<Vec<_>>(), [waits.id]);
     deliver(&store, &waits, now).await;
     assert_eq!(store.delivery(waits.id).await.unwrap().unwrap().state, DeliveryState::Delivered);
+    let later = accept(&store, now.saturating_add(Duration::from_millis(1)), 3).await;
+    assert!(store.delivery(later.id).await.unwrap().is_some());
 }
 
-/// Of every table but the days and the version's own.
+/// Makes the tables of the first step, with all that the other database has and they have room for.
+fn as_by_the_first_step(old: &str, new: &str) {
+    let server = Postgres::shared();
+    server.execute(old, include_str!("../../../sender/src/store/postgres/schema/0001_init.sql"));
+    let tables = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace
+                      AND relkind IN ('r', 'p') AND NOT relispartition";
+    for table in server.execute(old, tables).lines() {
+        let rows = server.execute(new, &format!("SELECT coalesce(json_agg(t), '[]') FROM {table} t"));
+        let filled = format!(
+            "TRUNCATE {table};
+             INSERT INTO {table} OVERRIDING SYSTEM VALUE
+                 SELECT * FROM json_populate_recordset(NULL::{table}, $rows${rows}$rows$)"
+        );
+        server.execute(old, &filled);
+    }
+    server.execute(
+        old,
+        "CREATE TABLE schema_version (
+             singleton   boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+             version     integer NOT NULL,
+             usable_from integer NOT NULL);
+         INSERT INTO schema_version (version, usable_from) VALUES (1, 1)",
+    );
+}
+
+/// Of every table and index but those of days.
 fn columns(database: &str) -> String {
     let sql = "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull
          FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
          WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'i', 'I') AND a.attnum > 0
-             AND c.relname !~ '_[0-9]{8}' AND c.relname NOT LIKE 'schema_version%'
+             AND c.relname !~ '_[0-9]{8}'
          ORDER BY 1, 2";
-    Postgres::shared().execute(database, sql)
+    let version = "SELECT version, usable_from FROM schema_version";
+    [sql, version].map(|sql| Postgres::shared().execute(database, sql)).join("\n")
 }
 
 #[tokio::test]

@@ -1,12 +1,15 @@
 //! Hears what other nodes say, and looks for what they have accepted and cancelled whether they say it or not.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::broadcast;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::arrivals::Reach;
 use super::withdrawals::Withdrawals;
+use crate::clock_watch::this_instant;
 use crate::engine::shared::{Phase, Shared};
 use crate::store::{Cluster, Hint, Shard, Shards, StoreError};
 
@@ -25,6 +28,7 @@ pub(in crate::engine) async fn hear(shared: Arc<Shared>, mut hints: broadcast::R
             }
             Ok(Hint::Lost) | Err(broadcast::error::RecvError::Lagged(_)) => {
                 shared.with(|schedule, now| schedule.distrust_all(now));
+                shared.ownership.lost.store(true, Ordering::Relaxed);
                 shared.ownership.ask_to_look(Shards::ALL);
                 shared.pump();
             }
@@ -39,31 +43,65 @@ pub(in crate::engine) async fn hear(shared: Arc<Shared>, mut hints: broadcast::R
 /// was cancelled, too.
 pub(in crate::engine) async fn look(shared: Arc<Shared>, cluster: Arc<dyn Cluster>) {
     let ownership = &shared.ownership;
-    let mut ticks = interval(ownership.policy.look_every);
+    let policy = &ownership.policy;
+    let mut ticks = interval(policy.look_every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut far: Option<Instant> = None;
     let mut withdrawals = Withdrawals::default();
     loop {
-        let all = tokio::select! {
-            () = ownership.bell.notified() => false,
-            _ = ticks.tick() => true,
-            () = shared.wait_for(Phase::Stopping) => return,
-        };
-        let asked = ownership.take_asked();
-        let owned = shared.with(|schedule, _| schedule.owned());
-        let shards = if all { owned } else { asked.and(owned) };
-        let began = shared.parts.clock.now();
-        let back = if all { ownership.policy.slack } else { ownership.policy.slack.min(HINTED) };
-        match notice(&shared, &*cluster, shards, back).await {
-            Ok(()) if all => ownership.with_seen(|seen| seen.looked(began, ownership.policy.slack)),
-            Ok(()) => {}
-            Err(error) => tracing::warn!(code = error.code(), "arrivals cannot be looked for"),
-        }
-        if all {
-            match withdrawals.look(&shared, &*cluster).await {
-                Ok(()) => shared.pump(),
-                Err(error) => tracing::warn!(code = error.code(), "what was cancelled cannot be looked for"),
+        tokio::select! {
+            () = ownership.bell.notified() => {
+                let asked = ownership.take_asked().and(shared.with(|schedule, _| schedule.owned()));
+                let back = policy.usual_slack.min(HINTED);
+                told(notice(&shared, &*cluster, asked, Reach::Near, back).await);
             }
+            _ = ticks.tick() => {
+                if ownership.lost.swap(false, Ordering::Relaxed) {
+                    far = None;
+                }
+                let begun = this_instant();
+                let is_recent = |far: Instant| begun.saturating_duration_since(far) < policy.look_far_every;
+                let reach = if far.is_some_and(is_recent) { Reach::Near } else { Reach::Far };
+                let looked = look_everywhere(&shared, &*cluster, reach).await;
+                if looked.is_ok() && reach == Reach::Far {
+                    far = Some(begun);
+                }
+                told(looked);
+                match withdrawals.look(&shared, &*cluster).await {
+                    Ok(()) => shared.pump(),
+                    Err(error) => tracing::warn!(code = error.code(), "what was cancelled cannot be looked for"),
+                }
+            }
+            () = shared.wait_for(Phase::Stopping) => return,
         }
+    }
+}
+
+async fn look_everywhere(
+    shared: &Arc<Shared>,
+    cluster: &dyn Cluster,
+    reach: Reach,
+) -> Result<(), StoreError> {
+    let (ownership, began) = (&shared.ownership, shared.parts.clock.now());
+    let policy = &ownership.policy;
+    ownership.take_asked(); // it is looked there, too
+    let owned = shared.with(|schedule, _| schedule.owned());
+    match reach {
+        Reach::Near => {
+            notice(shared, cluster, owned, reach, policy.usual_slack).await?;
+            ownership.with_seen(|seen| seen.looked(began));
+        }
+        Reach::Far => {
+            notice(shared, cluster, owned, reach, policy.slack).await?;
+            ownership.with_seen(|seen| seen.looked_far(began, policy.slack));
+        }
+    }
+    Ok(())
+}
+
+fn told(looked: Result<(), StoreError>) {
+    if let Err(error) = looked {
+        tracing::warn!(code = error.code(), "arrivals cannot be looked for");
     }
 }
 
@@ -72,10 +110,11 @@ async fn notice(
     shared: &Arc<Shared>,
     cluster: &dyn Cluster,
     shards: Shards,
+    reach: Reach,
     back: Duration,
 ) -> Result<(), StoreError> {
     let (ownership, now) = (&shared.ownership, shared.parts.clock.now());
-    let start = ownership.with_seen(|seen| seen.start(now, back));
+    let start = ownership.with_seen(|seen| seen.start(now, reach, back));
     let mut after: Vec<_> = shards.iter().map(|shard| (shard, start)).collect();
     while !after.is_empty() {
         let found = cluster.arrivals(after.clone(), PAGE).await?;

@@ -37,6 +37,7 @@ mod told;
 mod withdrawals;
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -62,8 +63,12 @@ pub struct OwnershipPolicy {
     pub trusted_for: Duration,
     /// How often it is looked for what other nodes have accepted.
     pub look_every: Duration,
+    /// How often it is looked for what came late.
+    pub look_far_every: Duration,
     /// How far the clocks of nodes may be apart, and how long the write of an acceptance may take, together.
     pub slack: Duration,
+    /// The same as it usually is. What comes later than that is not found before it is looked far.
+    pub usual_slack: Duration,
     /// How often other nodes are told how endpoints do, if that has changed.
     pub tell_every: Duration,
     /// How long what is in flight is waited for before its shard is given back.
@@ -95,6 +100,8 @@ pub(super) struct Ownership {
     seen: Mutex<Seen>,
     /// Where something is said to have arrived.
     arrived: Mutex<Shards>,
+    /// Whether words were lost: the next look at everything is to reach far.
+    lost: AtomicBool,
     bell: Notify,
 }
 
@@ -115,6 +122,7 @@ impl Ownership {
             synchronous_standby: watch::Sender::new(None),
             seen: Mutex::default(),
             arrived: Mutex::default(),
+            lost: AtomicBool::default(),
             bell: Notify::new(),
         }
     }
@@ -192,7 +200,9 @@ impl Default for OwnershipPolicy {
             tend_every: TEND_EVERY,
             trusted_for: TRUSTED_FOR,
             look_every: Duration::from_secs(1),
+            look_far_every: Duration::from_secs(15),
             slack: Duration::from_secs(30),
+            usual_slack: Duration::from_secs(2),
             tell_every: Duration::from_secs(2),
             drain_within: LEASE * 4,
         }

@@ -122,27 +122,30 @@ fn live(row: &Row) -> Result<LiveDelivery, Failure> {
     })
 }
 
-/// One shard after the other: an order over several at once would be sorted from all that there is.
-const WORK: &str =
-    "SELECT w.endpoint, r.consumer, w.due_at FROM unnest($1::smallint[]) AS s (shard)
+/// One shard after the other: an order over several at once would be sorted from all that there is. Here and below,
+/// that it is not negative is the condition of the index that is meant.
+const WORK: &str = "SELECT w.endpoint, r.consumer, w.due_at FROM unnest($1::smallint[]) AS s (shard)
      CROSS JOIN LATERAL (
          WITH RECURSIVE work (endpoint, due_at) AS (
-             (SELECT endpoint, due_at FROM delivery_live WHERE shard::bigint = s.shard ORDER BY endpoint, due_at LIMIT 1)
+             (SELECT endpoint, due_at FROM delivery_live WHERE shard::bigint >= 0 AND shard::bigint = s.shard
+                 ORDER BY endpoint, due_at LIMIT 1)
              UNION ALL
              SELECT n.endpoint, n.due_at FROM work CROSS JOIN LATERAL (
-                 SELECT endpoint, due_at FROM delivery_live WHERE shard::bigint = s.shard AND endpoint > work.endpoint
+                 SELECT endpoint, due_at FROM delivery_live
+                     WHERE shard::bigint >= 0 AND shard::bigint = s.shard AND endpoint > work.endpoint
                      ORDER BY endpoint, due_at LIMIT 1) AS n)
          SELECT endpoint, due_at FROM work) AS w
      JOIN routes r ON r.endpoint = w.endpoint";
 
-const OLDEST: &str =
-    "SELECT min(w.due_at) FROM unnest($1::smallint[]) AS s (shard)
+const OLDEST: &str = "SELECT min(w.due_at) FROM unnest($1::smallint[]) AS s (shard)
      CROSS JOIN LATERAL (
          WITH RECURSIVE work (endpoint, due_at) AS (
-             (SELECT endpoint, due_at FROM delivery_live WHERE shard::bigint = s.shard ORDER BY endpoint, due_at LIMIT 1)
+             (SELECT endpoint, due_at FROM delivery_live WHERE shard::bigint >= 0 AND shard::bigint = s.shard
+                 ORDER BY endpoint, due_at LIMIT 1)
              UNION ALL
              SELECT n.endpoint, n.due_at FROM work CROSS JOIN LATERAL (
-                 SELECT endpoint, due_at FROM delivery_live WHERE shard::bigint = s.shard AND endpoint > work.endpoint
+                 SELECT endpoint, due_at FROM delivery_live
+                     WHERE shard::bigint >= 0 AND shard::bigint = s.shard AND endpoint > work.endpoint
                      ORDER BY endpoint, due_at LIMIT 1) AS n)
          SELECT due_at FROM work) AS w";
 
@@ -151,10 +154,10 @@ const COUNT: &str = "SELECT count(*) FROM (SELECT FROM delivery_live LIMIT $1) A
 const ESTIMATE: &str =
     "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'delivery_live'::regclass";
 
-const DUE: &str =
-    "SELECT l.id, l.event, l.endpoint, r.consumer, l.due_at, l.attempts_made, l.expires_at
+const DUE: &str = "SELECT l.id, l.event, l.endpoint, r.consumer, l.due_at, l.attempts_made, l.expires_at
          FROM (SELECT * FROM delivery_live
-                   WHERE shard::bigint = $1::smallint AND endpoint = $2 AND (due_at, id) > ($3, $4) AND due_at <= $5
+                   WHERE shard::bigint >= 0 AND shard::bigint = $1::smallint AND endpoint = $2
+                       AND (due_at, id) > ($3, $4) AND due_at <= $5
                    ORDER BY due_at, id LIMIT $6) AS l
          JOIN routes r ON r.endpoint = l.endpoint ORDER BY l.due_at, l.id";
 

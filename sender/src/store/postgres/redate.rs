@@ -69,7 +69,8 @@ pub(super) async fn apply(
 const FIND: &str = "SELECT l.due_at, l.id, l.attempts_made,
             (SELECT max(recorded_at) FROM attempts WHERE delivery = l.id AND number > 0)
          FROM delivery_live l
-         WHERE l.shard::bigint = $1::smallint AND l.endpoint = $2 AND (l.due_at, l.id) > ($3, $4)
+         WHERE l.shard::bigint >= 0 AND l.shard::bigint = $1::smallint AND l.endpoint = $2
+             AND (l.due_at, l.id) > ($3, $4)
          ORDER BY l.due_at, l.id LIMIT $5";
 
 const MOVE: &str = "UPDATE delivery_live l SET due_at = m.due_to

@@ -106,12 +106,13 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_version (
      INSERT INTO schema_version (version, usable_from) VALUES (0, 1) ON CONFLICT (singleton) DO NOTHING";
 
 /// Each step leads from the version before it.
-const SCHEMA: [&str; 5] = [
+const SCHEMA: [&str; 6] = [
     include_str!("schema/0001_init.sql"),
     include_str!("schema/0002_moving.sql"),
     include_str!("schema/0003_forgetting.sql"),
     include_str!("schema/0004_withdrawn.sql"),
     include_str!("schema/0005_young.sql"),
+    include_str!("schema/0006_paths.sql"),
 ];
 
 const UNFINISHED: &str = "SELECT source FROM moving WHERE finished_at IS NULL";

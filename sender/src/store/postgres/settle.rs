@@ -159,8 +159,9 @@ pub(super) async fn cancel(
     Ok(u32::try_from(cancelled).unwrap_or(u32::MAX))
 }
 
-/// The row is compared as a whole, and not column by column: nothing but a look into the primary key for each is possible
-/// then, whatever the planner thinks of the table. It would walk over all of an endpoint's entries, or the table's.
+/// The shard is looked for as one of a list, of itself: nothing but a look into the key for each is possible then, whatever the
+/// planner thinks of the table; by a plain equation it would walk over all of a table that it takes for empty. And rows are
+/// not compared as wholes: that finds the entry at once, and then goes on to the end of the shard.
 pub(super) const SETTLE: &str =
     "WITH given AS MATERIALIZED (
          SELECT * FROM unnest($1::smallint[], $2::uuid[], $3::uuid[], $4::integer[], $5::smallint[], $6::bigint[],
@@ -170,15 +171,15 @@ pub(super) const SETTLE: &str =
                    result, signing_kid, encryption_kid, excerpt, next_at, clock_skew)),
      gone AS (
          DELETE FROM delivery_live l USING given g
-             WHERE g.state IS NOT NULL AND (l.shard, l.endpoint, l.id) >= (g.shard, g.endpoint, g.id)
-                 AND (l.shard, l.endpoint, l.id) <= (g.shard, g.endpoint, g.id) AND l.attempts_made = g.known
+             WHERE g.state IS NOT NULL AND l.shard = ANY (ARRAY[g.shard])
+                 AND l.endpoint = g.endpoint AND l.id = g.id AND l.attempts_made = g.known
              RETURNING g.*),
      again AS (
          UPDATE delivery_live l
              SET due_at = g.due_at, attempts_made = l.attempts_made + CASE WHEN g.number IS NULL THEN 0 ELSE 1 END
              FROM given g
-             WHERE g.state IS NULL AND (l.shard, l.endpoint, l.id) >= (g.shard, g.endpoint, g.id)
-                 AND (l.shard, l.endpoint, l.id) <= (g.shard, g.endpoint, g.id) AND l.attempts_made = g.known
+             WHERE g.state IS NULL AND l.shard = ANY (ARRAY[g.shard])
+                 AND l.endpoint = g.endpoint AND l.id = g.id AND l.attempts_made = g.known
              RETURNING g.*),
      logged AS (
          INSERT INTO attempts (delivery, number, endpoint, state, recorded_at, started_at, duration_ms, status, result,
@@ -195,14 +196,15 @@ macro_rules! cancel {
     ($locked:literal) => {
         concat!(
             "WITH next AS MATERIALIZED (
-         SELECT shard, endpoint, id FROM delivery_live WHERE shard::bigint = $1::smallint AND endpoint = $2
+         SELECT shard, endpoint, id FROM delivery_live
+             WHERE shard::bigint >= 0 AND shard::bigint = $1::smallint AND endpoint = $2
              ORDER BY due_at, id LIMIT $3 FOR UPDATE ",
             $locked,
             "),
      gone AS (
          DELETE FROM delivery_live l USING next s
-             WHERE (l.shard, l.endpoint, l.id) >= (s.shard, s.endpoint, s.id)
-                 AND (l.shard, l.endpoint, l.id) <= (s.shard, s.endpoint, s.id) RETURNING l.id, l.endpoint)
+             WHERE l.shard = ANY (ARRAY[s.shard]) AND l.endpoint = s.endpoint AND l.id = s.id
+             RETURNING l.id, l.endpoint)
      INSERT INTO attempts (delivery, number, endpoint, state, recorded_at)
          SELECT id, 0, endpoint, $4::smallint, $5::bigint FROM gone"
         )

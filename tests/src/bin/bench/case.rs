@@ -215,6 +215,7 @@ impl Case {
                 None => backlog::publish(folder.path(), TYPE, 500, &backlog).await,
                 Some(url) => backlog::publish_shared(url, folder.path(), TYPE, 500, &backlog).await,
             }
+            place.put_in_order();
             sender = folder.start().await;
         }
         let target = Target::new(format!("{}/v1/events", folder.origin), &folder.token, self.bodies());

@@ -115,6 +115,10 @@ impl Report {
                 ],
             )?;
         }
+        let is_long = |row: &Measured| row.case.backlog > 0 && row.case.store == Kind::Postgres;
+        if self.cases.iter().any(is_long) {
+            writeln!(f, "PostgreSQL: VACUUM (ANALYZE) and CHECKPOINT after a backlog was written")?;
+        }
         Ok(())
     }
 }

@@ -26,10 +26,12 @@ pub(super) async fn arrivals(
     rows.iter().map(found).collect()
 }
 
+/// That the shard is not negative is the condition of the index.
 const ARRIVED: &str = "SELECT l.id, l.endpoint, r.consumer, l.due_at
          FROM unnest($1::smallint[], $2::uuid[]) AS a (shard, after)
          CROSS JOIN LATERAL (
-             SELECT id, endpoint, due_at FROM delivery_live WHERE shard::integer = a.shard::integer AND id > a.after
+             SELECT id, endpoint, due_at FROM delivery_live
+                 WHERE shard::integer >= 0 AND shard::integer = a.shard::integer AND id > a.after
                  ORDER BY id LIMIT $3) AS l
          JOIN routes r ON r.endpoint = l.endpoint
          ORDER BY a.shard, l.id";
