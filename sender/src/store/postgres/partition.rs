@@ -105,7 +105,8 @@ fn live(Day { from, until, .. }: &Day) -> String {
     format!(
         "SELECT EXISTS (
              SELECT FROM generate_series(0, 255) AS s (shard) CROSS JOIN LATERAL (
-                 SELECT FROM delivery_live WHERE shard::integer = s.shard AND id >= '{from}' AND id < '{until}'
+                 SELECT FROM delivery_live
+                     WHERE shard::integer >= 0 AND shard::integer = s.shard AND id >= '{from}' AND id < '{until}'
                      AND event >= '{from}' AND event < '{until}' LIMIT 1) AS l)
          OR EXISTS (
              SELECT FROM deliveries d JOIN delivery_live l
