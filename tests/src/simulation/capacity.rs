@@ -51,7 +51,7 @@ pub struct Needs {
     pub dead_rows: f64,
     /// Hours until autovacuum has to freeze (`autovacuum_freeze_max_age` of 200 million).
     pub hours_to_freeze: f64,
-    /// Entries of the index of arrivals that the polls of one second pass over, if nothing has removed dead ones.
+    /// Entries of the index of arrivals that the looks of one second pass over, if nothing has removed dead ones.
     pub poll_entries: f64,
     /// Connections to the primary.
     pub connections: f64,
@@ -248,8 +248,8 @@ const TB: f64 = 1e12;
 /// What a row of `contents` takes beside the content, sealing and index included: of the run that `pg_content_row_bytes` names.
 const CONTENT_ROW_BYTES: f64 = 380.0;
 
-/// Seconds that the cursor of arrivals trails behind.
-const POLL_TRAILS: f64 = 30.0;
+/// Seconds of arrivals that the looks of one second begin before it: each second three of them, and each 15 seconds 45.
+const POLL_TRAILS: f64 = 6.0;
 
 /// The most that `delivery.max_in_flight` takes.
 const MOST_IN_FLIGHT: f64 = 10_000.0;
