@@ -7,6 +7,7 @@ pub mod accepting;
 pub mod aging;
 pub mod auditing;
 pub mod cluster;
+pub mod configuration;
 pub mod fixture;
 pub mod keeping;
 pub mod listing;

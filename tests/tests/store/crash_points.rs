@@ -22,7 +22,8 @@ use waxseal_tests::postgres::Postgres as Server;
 use waxseal_tests::store_model::StoreModel;
 use waxseal_tests::store_suite::Subject;
 
-use crate::random::{Step, Walker, image, run, step};
+use crate::random::{Walker, image, run};
+use crate::steps::{Step, step};
 use crate::subject::{self, Postgres, Sqlite};
 
 /// A step, and when it is cut off, if it is: after so many turns of others.

@@ -12,6 +12,7 @@ mod plans;
 mod random;
 mod schema;
 mod sharing;
+mod steps;
 mod subject;
 mod tls;
 mod withdrawn;
