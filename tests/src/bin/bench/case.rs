@@ -4,7 +4,7 @@ use bytes::Bytes;
 use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::{Value, json};
-use waxseal_keys::{EncryptionKeyType, generate_decryption_key};
+use waxseal_keys::{DecryptionKey, EncryptionKeyType, generate_decryption_key};
 use waxseal_tests::backlog;
 use waxseal_tests::sender::{Sender, SenderFolder};
 
@@ -56,15 +56,26 @@ impl Case {
 
     /// All that the plan asks for, store by store.
     pub(crate) fn all(plan: &Plan) -> Vec<Self> {
-        let lists = [&plan.consumers, &plan.payload, &plan.fan_out, &plan.backlog];
         let one = if plan.full {
             Self::full()
-        } else if plan.protection.is_empty() && lists.iter().all(|list| list.is_empty()) {
-            Self::choice()
-        } else {
+        } else if plan.has_lists() {
             Self::combined(plan)
+        } else {
+            Self::choice()
         };
         plan.store.iter().flat_map(|store| one.iter().map(|case| Self { store: *store, ..*case })).collect()
+    }
+
+    /// Those of them whose latency is measured: an event for one endpoint, and nothing that waits. The plain one alone where
+    /// nothing else was asked for.
+    pub(crate) fn all_open(plan: &Plan) -> Vec<Self> {
+        let all = if plan.latency == 0 { Vec::new() } else { Self::all(plan) };
+        let chosen = plan.full || plan.has_lists();
+        let is_open = |case: &Self| {
+            let plain = case.plain().name() == case.name() && case.protection == Protection::Signed;
+            case.fan_out == 1 && case.backlog == 0 && (chosen || plain)
+        };
+        all.into_iter().filter(is_open).collect()
     }
 
     fn choice() -> Vec<Self> {
@@ -133,7 +144,7 @@ impl Case {
         progress.step(&format!("{}: getting ready", self.name()));
         let sink = Sink::start();
         let [place, limit_place] = servers.places(self.store);
-        let (_folder, sender, target) = self.sender(&sink, &place).await;
+        let Ready { folder: _folder, sender, target, .. } = self.sender(&sink, &place).await;
         let bare = Bare::start(&sink.url(), self.protection, self.fan_out, &limit_place);
         let limit = bare.target(self.bodies());
         let events = deliveries / self.fan_out;
@@ -182,11 +193,21 @@ impl Case {
     fn bodies(&self) -> Vec<Bytes> {
         // Two quotes belong to the data.
         let text = "x".repeat(self.payload.saturating_sub(2));
-        let body = |n| json!({ "type": TYPE, "data": text, "to": { "consumer": format!("c{n}") } });
-        (0..self.consumers).map(|n| Bytes::from(body(n).to_string())).collect()
+        (0..self.consumers).map(|n| self.body(n, json!(text))).collect()
     }
 
-    async fn sender(&self, sink: &Sink, place: &Place<'_>) -> (SenderFolder, Sender, Target) {
+    /// The event with this number, which tells what it is.
+    pub(crate) fn numbered(&self, n: usize) -> Bytes {
+        self.body(n, json!({ "n": n, "text": "x".repeat(self.payload.saturating_sub(24)) }))
+    }
+
+    fn body(&self, n: usize, data: Value) -> Bytes {
+        let consumer = format!("c{}", n % self.consumers);
+        Bytes::from(json!({ "type": TYPE, "data": data, "to": { "consumer": consumer } }).to_string())
+    }
+
+    /// A sender that has all that the case asks for.
+    pub(crate) async fn sender(&self, sink: &Sink, place: &Place<'_>) -> Ready {
         let database = place.url();
         let folder = SenderFolder::init_on(database.as_deref(), CONFIG, None);
         let mut sender = folder.start().await;
@@ -219,8 +240,17 @@ impl Case {
             sender = folder.start().await;
         }
         let target = Target::new(format!("{}/v1/events", folder.origin), &folder.token, self.bodies());
-        (folder, sender, target)
+        Ready { folder, sender, target, key }
     }
+}
+
+/// A sender that is ready to be measured.
+pub(crate) struct Ready {
+    pub(crate) folder: SenderFolder,
+    pub(crate) sender: Sender,
+    pub(crate) target: Target,
+    /// What sealed events are sealed to.
+    pub(crate) key: DecryptionKey,
 }
 
 /// What the rounds cost, in microseconds for a delivery: the sender, its database, the receiver, the limit, its database.

@@ -1,4 +1,4 @@
-//! Open loop: 200 events a second, whatever comes of them, from publish to arrival, by way of either store, beside what no
+//! Open loop: 200 events a second, whatever comes of them, from publish to arrival, beside what no
 //! durable webhook can do without: a POST in, one flush to disk (an append and `fdatasync`), a POST out. The file is on
 //! the disk that the store is on: both are in the folder for temporary files.
 
@@ -7,21 +7,25 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
-use waxseal_tests::sender::SenderFolder;
+use waxseal_envelope::jwe;
+use waxseal_keys::DecryptionKey;
 
-use crate::case::{CONFIG, TYPE};
+use crate::case::{Case, Ready};
 use crate::load::Target;
 use crate::report::Progress;
 use crate::sink::{Sink, nanos};
-use crate::store::{Kind, Servers};
+use crate::store::Servers;
 
 /// Milliseconds, ascending.
 #[derive(Serialize)]
 pub(crate) struct Latency {
+    pub(crate) case: Case,
     ours: Vec<f64>,
     limit: Vec<f64>,
 }
@@ -39,56 +43,47 @@ impl Latency {
 }
 
 /// Measures both for so many seconds each, second by second in turns.
-pub(crate) async fn measure(
-    store: Kind,
-    servers: &Servers,
-    seconds: u32,
-    progress: &mut Progress,
-) -> Latency {
-    progress.step(&format!("latency, {}", store.name()));
+pub(crate) async fn measure(case: Case, servers: &Servers, seconds: u32, progress: &mut Progress) -> Latency {
+    progress.step(&format!("latency, {}", case.name()));
     let sink = Sink::start();
-    let [place, _] = servers.places(store);
-    let folder = SenderFolder::init_on(place.url().as_deref(), CONFIG, None);
-    let sender = folder.start().await;
-    sender.api.post("/v1/event-types", json!({ "name": TYPE })).await;
-    sender.api.post("/v1/consumers", json!({ "id": "acme" })).await;
-    let endpoint = json!({
-        "consumer": "acme", "url": sink.url(), "event_types": [TYPE], "protection": "signed", "trusted": true,
-    });
-    sender.api.post("/v1/endpoints", endpoint).await;
-    let target = Target::new(format!("{}/v1/events", folder.origin), &folder.token, vec![body(0)]);
-    target.saturate(500, 1, &sink).await;
+    let [place, _] = servers.places(case.store);
+    let Ready { folder: _folder, sender: _sender, target, key } = case.sender(&sink, &place).await;
+    target.saturate(500.max(case.consumers), 1, &sink).await;
     sink.keep().await;
+    let before = sink.count().await;
     // What the limit posts is no token, so it goes elsewhere.
     let other = Sink::start();
-    let limit = Limit::new(&other);
+    let limit = Limit::new(&other, case.payload);
     let (mut begun, mut limits) = (Vec::new(), Vec::new());
     for _ in 0..seconds {
         let first = begun.len();
-        begun.extend(
-            open_loop(|n| {
-                let (target, body) = (target.clone(), body(first + n));
-                async move { target.post(body).await }
-            })
-            .await
-            .into_iter()
-            .map(|(began, _)| began),
-        );
+        let publish = |n| {
+            let (target, body) = (target.clone(), case.numbered(first + n));
+            async move { target.post(body).await }
+        };
+        begun.extend(open_loop(publish).await.into_iter().map(|(began, _)| began));
         limits.extend(open_loop(|_| limit.clone().once()).await);
     }
-    let kept = loop {
-        let kept = sink.kept().await;
-        if kept.len() >= begun.len() {
-            break kept;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    sink.wait_for(before + begun.len()).await;
     let millis = |from: u64, to: u64| to.saturating_sub(from) as f64 / 1e6;
-    let mut ours: Vec<_> = kept.iter().map(|(n, at)| millis(begun[*n], *at)).collect();
+    let arrived = sink.kept().await;
+    let mut ours: Vec<_> =
+        arrived.iter().map(|(at, token)| millis(begun[number(token, &key)], *at)).collect();
+    assert_eq!(ours.len(), begun.len(), "each arrives once");
     let mut limit: Vec<_> = limits.iter().map(|(from, to)| millis(*from, *to)).collect();
     ours.sort_by(f64::total_cmp);
     limit.sort_by(f64::total_cmp);
-    Latency { ours, limit }
+    Latency { case, ours, limit }
+}
+
+/// The number that this token's event carries.
+fn number(token: &str, key: &DecryptionKey) -> usize {
+    let opened = (token.split('.').count() == 5).then(|| jwe::decrypt(token.as_bytes(), key).unwrap());
+    let signed = opened.map_or_else(|| token.to_owned(), |signed| String::from_utf8(signed).unwrap());
+    let payload = signed.split('.').nth(1).unwrap();
+    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
+    let event = claims["events"].as_object().unwrap().values().next().unwrap();
+    usize::try_from(event["data"]["n"].as_u64().unwrap()).unwrap()
 }
 
 /// One second of it: when each was begun, and when it was done.
@@ -111,11 +106,6 @@ async fn open_loop<F: Future<Output = ()> + Send + 'static>(work: impl Fn(usize)
     times
 }
 
-fn body(n: usize) -> Bytes {
-    let body: Value = json!({ "type": TYPE, "data": { "n": n, "text": "x".repeat(1_000) } });
-    Bytes::from(body.to_string())
-}
-
 /// A POST, a flush, a POST.
 #[derive(Clone)]
 struct Limit {
@@ -125,10 +115,10 @@ struct Limit {
 }
 
 impl Limit {
-    fn new(sink: &Sink) -> Self {
+    fn new(sink: &Sink, payload: usize) -> Self {
         let folder = TempDir::new().unwrap();
         let file = File::create(folder.path().join("flushed")).unwrap();
-        let posts = Target::new(sink.url(), "", vec![Bytes::from(vec![b'x'; 1_024])]);
+        let posts = Target::new(sink.url(), "", vec![Bytes::from(vec![b'x'; payload])]);
         Self { posts, file: Arc::new(file), _folder: Arc::new(folder) }
     }
 

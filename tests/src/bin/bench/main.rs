@@ -85,12 +85,20 @@ struct Plan {
     /// Rounds of a case, each beside a round of the limit; the median counts
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Seconds of open loop at 200 events a second, for each store; 0: none
+    /// Seconds of open loop at 200 events a second, for each case of one endpoint and no backlog (signed and plain alone,
+    /// where no lists are given); 0: none
     #[arg(long, default_value_t = 5)]
     latency: u32,
     /// Writes all figures to this file as well
     #[arg(long)]
     json: Option<PathBuf>,
+}
+
+impl Plan {
+    fn has_lists(&self) -> bool {
+        let lists = [&self.consumers, &self.payload, &self.fan_out, &self.backlog];
+        !self.protection.is_empty() || lists.iter().any(|list| !list.is_empty())
+    }
 }
 
 #[global_allocator]
@@ -109,18 +117,14 @@ async fn main() {
 async fn measure(plan: Plan) {
     let servers = Servers::start(&plan.store);
     let cases = Case::all(&plan);
-    let latencies = if plan.latency > 0 { plan.store.len() } else { 0 };
-    let mut progress = Progress::new(cases.len() * (plan.rounds + 1) + latencies + 1);
+    let open = Case::all_open(&plan);
+    let mut progress = Progress::new(cases.len() * (plan.rounds + 1) + open.len() + 1);
     let mut report = Report::new(bare::parts(&plan.store, &servers, &mut progress).await);
     for case in cases {
         report.cases.push(case.measure(&servers, plan.deliveries, plan.rounds, &mut progress).await);
     }
-    for store in plan.store.iter().take(latencies) {
-        let latency = latency::measure(*store, &servers, plan.latency, &mut progress).await;
-        match store {
-            Kind::Sqlite => report.latency = Some(latency),
-            Kind::Postgres => report.latency_postgres = Some(latency),
-        }
+    for case in open {
+        report.latencies.push(latency::measure(case, &servers, plan.latency, &mut progress).await);
     }
     drop(progress);
     print!("{report}");

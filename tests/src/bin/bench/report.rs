@@ -15,9 +15,7 @@ use crate::store::Kind;
 pub(crate) struct Report {
     parts: Parts,
     pub(crate) cases: Vec<Measured>,
-    /// By way of SQLite.
-    pub(crate) latency: Option<Latency>,
-    pub(crate) latency_postgres: Option<Latency>,
+    pub(crate) latencies: Vec<Latency>,
 }
 
 /// One row; times in CPU microseconds for a delivery.
@@ -43,7 +41,7 @@ pub(crate) struct Measured {
 impl Report {
     /// With no row yet.
     pub(crate) fn new(parts: Parts) -> Self {
-        Self { parts, cases: Vec::new(), latency: None, latency_postgres: None }
+        Self { parts, cases: Vec::new(), latencies: Vec::new() }
     }
 
     /// How many times as much this row costs as the plain one of its store and protection, if that was measured.
@@ -127,10 +125,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.parts(f)?;
         self.cases(f)?;
-        for (store, latency) in [(Kind::Sqlite, &self.latency), (Kind::Postgres, &self.latency_postgres)] {
-            let Some(latency) = latency else { continue };
-            let what = format!("{}, 200 a second, publish to arrival", store.name());
-            writeln!(f, "\n{what:<48}{:>8}{:>9}{:>9}{:>10}", "ms", "limit", "ratio", "at most")?;
+        writeln!(f, "\n200 a second, from publish to arrival")?;
+        for latency in &self.latencies {
+            let what = latency.case.name();
+            writeln!(f, "{what:<48}{:>8}{:>9}{:>9}{:>10}", "ms", "limit", "ratio", "at most")?;
             for (name, share, most) in Latency::PROMISED {
                 let (ours, limit) = latency.within(share);
                 let most = most.map_or(String::new(), |most| most.to_string());
