@@ -1,16 +1,25 @@
 //! What a healthy endpoint notices of a dead one with a million events, of tarpits and of a consumer that floods.
 //!
 //! `cargo run --release -p waxseal-tests --bin isolation-bench` (needs the program `waxseal` built beside it). Takes
-//! some minutes, most of them to publish the million events; a number as argument publishes so many instead.
+//! some minutes, most of them to publish the million events; `--dead 10000` publishes so many instead.
 //!
 //! `alone`: before the neighbours came. `apart`: in a sender of its own, at the same time as `together`, so that both
 //! share what the machine has to do.
 
+use clap::Parser;
 use waxseal_tests::isolation::{Figures, Scale, run};
+
+/// What a healthy endpoint notices of its neighbours: a dead one, tarpits, a flood
+#[derive(Parser)]
+struct Options {
+    /// Events for the endpoint that is dead
+    #[arg(long, default_value_t = 1_000_000)]
+    dead: usize,
+}
 
 #[tokio::main]
 async fn main() {
-    let dead = std::env::args().nth(1).map_or(1_000_000, |text| text.parse().expect("a number of events"));
+    let Options { dead } = Options::parse();
     let scale = Scale { dead, tarpits: 20, flood: 5_000, rate: 25, seconds: 40 };
     let figures = run(scale).await;
     println!("{:<10} {:>10} {:>10} {:>10}", "healthy", "p50 ms", "p99 ms", "events");
