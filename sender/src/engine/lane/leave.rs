@@ -17,7 +17,8 @@ use crate::store::DuePosition;
 pub(in crate::engine) enum Leave {
     /// It goes on, and its end is known here.
     Ours,
-    /// It goes on, but its shard is to be given back: others may have it before its end is known here.
+    /// It goes on, but what is true of it when its end is known here is in the store: its shard is to be given back, so others
+    /// may have it by then; or they may have cancelled it after its attempt was recorded.
     Last,
     /// Others may have it.
     None,
@@ -126,9 +127,11 @@ impl Lane {
         self.in_flight.get(&id).is_some_and(|flight| flight.leave < Leave::None)
     }
 
-    /// Forgets what waits and what is being read: somebody else has changed what is live.
+    /// Forgets what waits and what is being read, and believes nothing of what comes back: somebody else has changed what is
+    /// live.
     pub(in crate::engine) fn distrust(&mut self, room: &mut Room) {
         self.drop_waiting(room);
+        self.in_flight.values_mut().for_each(|flight| flight.leave = flight.leave.max(Leave::Last));
         self.read_anew();
         if matches!(self.reading, Reading::Running { .. }) {
             self.reading = Reading::Idle;
