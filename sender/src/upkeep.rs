@@ -8,7 +8,7 @@
 //! the time of day has moved ahead by more than the time that has passed, an hour is left to set it right.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
@@ -51,6 +51,7 @@ pub struct Upkeep {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     retention: Retention,
+    forgetting: Mutex<Forgetting>,
 }
 
 impl Retention {
@@ -127,7 +128,7 @@ impl<'de> Deserialize<'de> for Age {
 impl Upkeep {
     /// Over this store.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, retention: Retention) -> Self {
-        Self { store, clock, retention }
+        Self { store, clock, retention, forgetting: Mutex::default() }
     }
 
     /// Runs until `stopped` says so, and removes something while this node leads.
@@ -165,17 +166,29 @@ impl Upkeep {
     pub async fn pass(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
         let Retention { payloads, attempts, audit, .. } = self.retention;
+        // One that fails keeps no other from being done.
+        let mut done = Ok(());
         for (kept, age) in [(Kept::Contents, payloads), (Kept::Records, attempts)] {
             if let Some(until) = age.before(now) {
-                self.walk(kept, until).await?;
+                done = done.and(self.walk(kept, until).await);
             }
         }
-        self.forget_endpoints().await?;
         if let Some(until) = audit.before(now) {
-            self.forget_audit(until).await?;
+            done = done.and(self.forget_audit(until).await);
         }
-        // Last: whose an endpoint was that is gone is forgotten a pass later, when what was being accepted for it has come.
-        self.forget_changes().await
+        let shared = self.store.cluster().is_some();
+        let turn = if shared { self.forgetting().take(this_instant()) } else { Turn::ALONE };
+        if turn.endpoints {
+            done = done.and(self.forget_endpoints().await);
+        }
+        if turn.changes {
+            done = done.and(self.forget_changes().await);
+        }
+        done
+    }
+
+    fn forgetting(&self) -> MutexGuard<'_, Forgetting> {
+        self.forgetting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets what was removed from what is configured, where several nodes follow that, as soon as they all know.
@@ -251,6 +264,40 @@ impl Upkeep {
     }
 }
 
+/// When it was last forgotten where several nodes follow that, by this process.
+///
+/// Whose an endpoint was that is gone is forgotten [`SETTLED`] after all nodes were seen to know of that, or later, whichever
+/// node saw it: what one of them was accepting for it has come by then.
+#[derive(Debug, Default)]
+struct Forgetting(Option<Instant>);
+
+/// What is to be forgotten now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Turn {
+    endpoints: bool,
+    changes: bool,
+}
+
+impl Turn {
+    /// Where there is no other node.
+    const ALONE: Self = Self { endpoints: true, changes: false };
+}
+
+impl Forgetting {
+    fn take(&mut self, at: Instant) -> Turn {
+        let since = self.0.map(|last| at.saturating_duration_since(last));
+        let turn = match since {
+            // Another node may have forgotten some a moment ago.
+            None => Turn { endpoints: false, changes: true },
+            Some(since) => Turn { endpoints: since >= SETTLED, changes: since >= SETTLED },
+        };
+        if turn.changes {
+            self.0 = Some(at);
+        }
+        turn
+    }
+}
+
 /// Whether the time of day is to be believed.
 #[derive(Debug, Default)]
 struct Trust {
@@ -308,6 +355,9 @@ const REST: Duration = Duration::from_millis(20);
 
 /// What a slice can be believed to have taken; more is the clock.
 const LONGEST_SLICE: Duration = Duration::from_secs(5);
+
+/// Longer than any write to the store takes.
+const SETTLED: Duration = Duration::from_secs(60);
 
 /// How far a clock that is being corrected may run ahead.
 const TOLERANCE: Duration = Duration::from_secs(300);

@@ -54,6 +54,20 @@ fn a_clock_that_jumps_ahead_is_distrusted_for_an_hour() {
     assert!(!at(1_005_400, 5_100), "ahead again");
 }
 
+#[test]
+fn whose_an_endpoint_was_is_forgotten_well_after_what_was_removed() {
+    let origin = later(Duration::ZERO).unwrap();
+    let mut forgetting = Forgetting::default();
+    let mut at = |seconds| forgetting.take(origin + Duration::from_secs(seconds));
+    let both = |endpoints, changes| Turn { endpoints, changes };
+    assert_eq!(at(0), both(false, true), "another node may have led until now");
+    assert_eq!(at(1), both(false, false));
+    assert_eq!(at(59), both(false, false));
+    assert_eq!(at(60), both(true, true));
+    assert_eq!(at(61), both(false, false));
+    assert_eq!(at(400), both(true, true));
+}
+
 /// A store with one event that is two days old, kept for one.
 async fn old_event() -> (Arc<SqliteStore>, Arc<ManualClock>, EventId, TempDir) {
     let folder = tempfile::tempdir().unwrap();
