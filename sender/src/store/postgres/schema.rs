@@ -22,16 +22,17 @@ pub(super) async fn migrate(connector: &Connector) -> Result<Session, Failure> {
 async fn bring_up_to_date(connector: &Connector) -> Result<Session, Failure> {
     let session = connector.connect(Purpose::Write).await?;
     check_server(&session).await?;
-    session.batch("BEGIN; SET LOCAL lock_timeout = 0").await?;
-    // Until the commit; whoever waits here finds it done.
-    session.query("SELECT pg_advisory_xact_lock($1)", &[&MIGRATING]).await?;
-    session.batch(TABLE).await?;
+    // As long as the session lasts or until it is given back; whoever waits here finds it done.
+    let lock = format!("BEGIN; SET LOCAL lock_timeout = 0; SELECT pg_advisory_lock({MIGRATING}); COMMIT");
+    session.batch(&lock).await?;
+    session.batch(&format!("BEGIN; {TABLE}; COMMIT")).await?;
     let found = usable(&session).await?;
     for (step, number) in SCHEMA.iter().zip(1_u32..).skip(usize::try_from(found).unwrap_or(usize::MAX)) {
-        session.batch(step).await?;
-        session.batch(&format!("UPDATE schema_version SET version = {number}")).await?;
+        // Each by itself: two that lock one table each would stop nodes that use both, and be stopped by them.
+        let version = format!("UPDATE schema_version SET version = {number}");
+        session.batch(&format!("BEGIN; SET LOCAL lock_timeout = 0; {step}; {version}; COMMIT")).await?;
     }
-    session.batch("COMMIT").await?;
+    session.batch(&format!("SELECT pg_advisory_unlock({MIGRATING})")).await?;
     if let Err(failure) = make_days(&session).await {
         // What comes is kept all the same, and the upkeep goes on trying.
         let error = StoreError::from(failure);
