@@ -5,6 +5,7 @@
 //! consumer's data key comes before what is encrypted under it, and goes with the consumer.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub(super) struct Others {
     read_at: std::sync::Mutex<Option<Instant>>,
     /// Every live node was seen to work by this version.
     everywhere: std::sync::Mutex<Version>,
+    /// The store has lost changes that are still shown here: what is known has to be read anew as a whole.
+    lost: AtomicBool,
 }
 
 impl Others {
@@ -38,7 +41,13 @@ impl Others {
             node: OnceLock::new(),
             read_at: std::sync::Mutex::default(),
             everywhere: std::sync::Mutex::default(),
+            lost: AtomicBool::new(false),
         }
+    }
+
+    /// Whether what is shown has to be read anew as a whole: until that has succeeded, however often it is begun.
+    fn has_lost(&self) -> bool {
+        self.lost.load(Ordering::SeqCst)
     }
 
     /// Whether another node that may be at work does not work by this version yet.
@@ -113,19 +122,21 @@ impl Directory {
         let begun = this_instant();
         let mut configured = others.cluster.configured_after(self.version()).await?;
         for _ in 0..ROUNDS {
-            if configured.version < self.version() {
+            if configured.version < self.version() || (others.has_lost() && !configured.everything) {
                 configured = self.all_anew(others).await?;
             }
             match self.opened(&configured).await {
                 Ok(items) => {
                     self.adopt(configured, items);
+                    others.lost.store(false, Ordering::SeqCst);
                     *others.read_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
                     return Ok(());
                 }
                 // Its consumer may have been erased since that was read, and made anew: that was counted before the key
                 // was destroyed. If nothing was counted, it is damaged.
                 Err(error @ ChangeError::Store(StoreError::Corrupt { .. })) => {
-                    let since = others.cluster.configured_after(self.version()).await?;
+                    let shown = if others.has_lost() { 0 } else { self.version() };
+                    let since = others.cluster.configured_after(shown).await?;
                     if since.version == configured.version {
                         return Err(error);
                     }
@@ -140,6 +151,7 @@ impl Directory {
     /// Everything, to be shown in place of what is known: the store has lost changes that were shown.
     async fn all_anew(&self, others: &Others) -> Result<Configured, StoreError> {
         tracing::error!(version = self.version(), "the store has lost changes; everything is read anew");
+        others.lost.store(true, Ordering::SeqCst);
         // What was everywhere has been taken back, and its version stands for something else from now on.
         *others.everywhere.lock().unwrap_or_else(PoisonError::into_inner) = 0;
         others.cluster.configured_after(0).await
