@@ -30,10 +30,10 @@ pub(super) async fn since(session: &Session, transaction: u64) -> Result<Withdra
     Ok(Withdrawn { next, found: found.collect::<Result<_, Failure>>()? })
 }
 
-/// Forgets what every owner has seen long ago: one that has not looked for so long has lost its shards.
-pub(super) async fn forget(session: &Session) -> Result<(), Failure> {
-    session.execute(FORGET, &[]).await?;
-    Ok(())
+/// Forgets some of what every owner has seen long ago: one that has not looked for so long has lost its shards. Says whether
+/// there may be more.
+pub(super) async fn forget(session: &Session) -> Result<bool, Failure> {
+    Ok(session.execute(FORGET, &[&SOME]).await? >= u64::try_from(SOME).unwrap_or(u64::MAX))
 }
 
 pub(super) const NOTE: &str = "INSERT INTO withdrawn (endpoint) SELECT * FROM unnest($1::uuid[])";
@@ -41,4 +41,10 @@ pub(super) const NOTE: &str = "INSERT INTO withdrawn (endpoint) SELECT * FROM un
 const SINCE: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint, w.number, w.endpoint
          FROM (VALUES (true)) AS one LEFT JOIN withdrawn w ON w.made_by >= $1::text::xid8 ORDER BY w.number";
 
-const FORGET: &str = "DELETE FROM withdrawn WHERE made_at < clock_timestamp() - interval '1 hour'";
+const FORGET: &str = "DELETE FROM withdrawn w USING (
+             SELECT made_by, number FROM withdrawn WHERE made_at < clock_timestamp() - interval '1 hour'
+                 ORDER BY made_by, number LIMIT $1) AS old
+         WHERE w.made_by = old.made_by AND w.number = old.number";
+
+/// Rows that are removed in one transaction.
+const SOME: i64 = 5_000;

@@ -97,11 +97,9 @@ impl Cluster for PostgresCluster {
     }
 
     async fn forget_changes(&self, limit: u32) -> Result<u64, StoreError> {
+        while self.tending.write(|session| async move { withdrawn::forget(&session).await }).await? {}
         self.tending
-            .write(move |session| async move {
-                withdrawn::forget(&session).await?;
-                configured::forget_changes(&session, limit).await
-            })
+            .write(move |session| async move { configured::forget_changes(&session, limit).await })
             .await
     }
 
