@@ -160,10 +160,16 @@ impl Tokens {
             let host = self.host(endpoint, &client);
             let mut history = host.history();
             let rested = history.renewed_at.is_none_or(|at| at > now || now.duration_since(at) >= MINUTE);
-            let may_renew = rested && {
-                let (url, consumer) = (&client.settings.token_url, &endpoint.consumer);
-                lock(&self.renewed).reserve(url, consumer, now).is_ok()
-            };
+            let may_renew = rested
+                && {
+                    let (url, consumer) = (&client.settings.token_url, &endpoint.consumer);
+                    let reserved = lock(&self.renewed).reserve(url, consumer, now).is_ok();
+                    if !reserved {
+                        tracing::warn!(endpoint = %endpoint.id, "no other OAuth token is fetched now: its host was asked too often");
+                        metrics::counter!("waxseal_oauth_tokens_total", "result" => "bounded").increment(1);
+                    }
+                    reserved
+                };
             if may_renew {
                 history.renewed_at = Some(now);
             }
