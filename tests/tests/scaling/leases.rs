@@ -94,7 +94,7 @@ fn a_settlement_that_comes_too_late_changes_nothing_that_others_have_recorded() 
 fn without_the_trusted_time_a_stopped_node_posts_to_shards_of_others() {
     let mut scenario = busy(&[(3.0, Fault::Stop(1, seconds(20.0)))]);
     // More than four cores can do, so that tokens wait for one when it is stopped.
-    (scenario.node_cores, scenario.rate) = (1, 18_000.0);
+    (scenario.node_cores, scenario.rate) = (1, 36_000.0);
     scenario.publishing = seconds(4.0);
     let obeyed = run(&scenario, &Constants::default());
     scenario.rules.trusted_for = seconds(3_600.0);
