@@ -4,10 +4,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio_postgres::NoTls;
 use waxseal_tests::process::program;
 
-use crate::fleet::{Fleet, Node, Start, event, server, shared_out, until, with_endpoints};
+use crate::fleet::{Fleet, Node, Start, event, hold_snapshot, server, shared_out, until, with_endpoints};
 use crate::receiver::Receiver;
 
 /// What people are shown.
@@ -116,12 +115,7 @@ async fn the_age_of_the_oldest_snapshot_is_told() {
     let database = server.create_database("held");
     let fleet = Fleet::init(&server.dsn(&database), "");
     let node = fleet.start("one").await;
-    let (holder, connection) = tokio_postgres::connect(&server.dsn(&database), NoTls).await.unwrap();
-    tokio::spawn(connection);
-    holder
-        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM configuration")
-        .await
-        .unwrap();
+    let holder = hold_snapshot(&server.dsn(&database)).await;
     let seconds = |shown: &Value| shown["oldest_snapshot_seconds"].as_u64().unwrap();
     until_seen(&node, "it is three seconds old", |shown| seconds(shown) >= 3).await;
     let said = told(&fleet, &node);

