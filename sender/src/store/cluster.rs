@@ -51,9 +51,10 @@ pub trait Cluster: fmt::Debug + Send + Sync {
     /// over for long. What was [withdrawn](Self::withdrawn) long ago is forgotten with it.
     async fn forget_changes(&self, limit: u32) -> Result<u64, StoreError>;
 
-    /// Of which endpoints deliveries were cancelled, by any node: all that is remembered since 0, or since where an earlier
-    /// look says that the [next](Withdrawn::next) one begins. What that one has found may be found again.
-    async fn withdrawn(&self, since: u64) -> Result<Withdrawn, StoreError>;
+    /// Of which endpoints deliveries were cancelled, by any node, since where an earlier look says that the
+    /// [next](Withdrawn::next) one begins; what that one has found may be found again. Without any there is nothing but where
+    /// to begin.
+    async fn withdrawn(&self, since: Option<u64>) -> Result<Withdrawn, StoreError>;
 
     /// The health of the endpoints of these shards, as far as there is any on record.
     async fn health(&self, shards: Shards) -> Result<Vec<Record>, StoreError>;

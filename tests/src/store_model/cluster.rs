@@ -64,13 +64,16 @@ impl Cluster for StoreModel {
         Ok(state.forget_changes(known, limit))
     }
 
-    async fn withdrawn(&self, since: u64) -> Result<Withdrawn, StoreError> {
+    async fn withdrawn(&self, since: Option<u64>) -> Result<Withdrawn, StoreError> {
         self.takes_time().await;
         let state = self.state()?;
         let all = (1..).zip(&state.withdrawn);
         let found = all.map(|(number, endpoint)| Withdrawal { number, endpoint: *endpoint });
-        let found: Vec<_> = found.filter(|one| one.number >= since).collect();
-        Ok(Withdrawn { next: found.last().map_or(since, |last| last.number), found })
+        let next = found.clone().last().map_or(0, |last| last.number);
+        Ok(Withdrawn {
+            next,
+            found: found.filter(|one| since.is_some_and(|since| one.number >= since)).collect(),
+        })
     }
 
     async fn health(&self, shards: Shards) -> Result<Vec<Record>, StoreError> {

@@ -170,9 +170,10 @@ pub async fn what_another_node_cancels_is_found_by_looking(shared: impl Shared) 
     for number in 1..=4 {
         store.accept(new_event(number, at(0), vec![new_delivery(number, number, at(0))])).await.unwrap();
     }
-    let (mut next, mut known) = (0, Vec::new());
+    let first = cluster.withdrawn(None).await.unwrap();
+    let (mut next, mut known) = (first.next, first.found);
     let mut look = async || {
-        let withdrawn = cluster.withdrawn(next).await.unwrap();
+        let withdrawn = cluster.withdrawn(Some(next)).await.unwrap();
         let new = withdrawn.found.iter().filter(|one| !known.contains(*one));
         let new: Vec<_> = new.map(|one| one.endpoint).collect();
         (next, known) = (withdrawn.next, withdrawn.found);
@@ -191,6 +192,10 @@ pub async fn what_another_node_cancels_is_found_by_looking(shared: impl Shared) 
     store.settle(versioned).await.unwrap();
     assert_eq!(look().await, [endpoint_id(4)]);
     assert_eq!(look().await, []);
+    // Whoever begins to look has nothing that could be withdrawn.
+    let begun = cluster.withdrawn(None).await.unwrap();
+    assert_eq!(begun.found, []);
+    assert!(begun.next >= first.next);
 }
 
 /// And by nobody who has lost it; what is told of an endpoint replaces what was told of it before, and all of it replaces all.

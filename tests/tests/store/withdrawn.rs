@@ -18,7 +18,7 @@ async fn what_was_cancelled_by_a_transaction_that_ends_late_is_found_when_it_has
     let (store, server) = (&subject.store, Postgres::shared());
     store.accept(new_event(1, at(0), vec![new_delivery(1, 1, at(0))])).await.unwrap();
     let cluster = store.cluster().unwrap();
-    let before = cluster.withdrawn(0).await.unwrap();
+    let before = cluster.withdrawn(Some(0)).await.unwrap();
     assert_eq!(before.found, []);
 
     let late = endpoint_id(7).to_string()[3..].to_owned();
@@ -32,21 +32,21 @@ async fn what_was_cancelled_by_a_transaction_that_ends_late_is_found_when_it_has
     });
     let cancelled = Outcome::Final(DeliveryState::Cancelled);
     store.settle(settlement(live(1, 1, 1, at(0), 0), cancelled, at(1))).await.unwrap();
-    let first = cluster.withdrawn(before.next).await.unwrap();
+    let first = cluster.withdrawn(Some(before.next)).await.unwrap();
     assert_eq!(first.found.iter().map(|one| one.endpoint).collect::<Vec<_>>(), [endpoint_id(1)]);
     tokio::task::block_in_place(|| late.join()).unwrap();
-    let second = cluster.withdrawn(first.next).await.unwrap();
+    let second = cluster.withdrawn(Some(first.next)).await.unwrap();
     let new: Vec<_> = second.found.iter().filter(|one| !first.found.contains(one)).collect();
     assert_eq!(new.iter().map(|one| one.endpoint).collect::<Vec<_>>(), [endpoint_id(7)]);
     assert!(second.next > first.next);
-    assert_eq!(cluster.withdrawn(second.next).await.unwrap().found, []);
+    assert_eq!(cluster.withdrawn(Some(second.next)).await.unwrap().found, []);
 
     assert_eq!(cluster.forget_changes(9).await.unwrap(), 0);
-    assert_eq!(cluster.withdrawn(0).await.unwrap().found.len(), 2);
+    assert_eq!(cluster.withdrawn(Some(0)).await.unwrap().found.len(), 2);
     server.execute(
         &database,
         "UPDATE withdrawn SET made_at = made_at - interval '61 minutes' WHERE number = 1",
     );
     cluster.forget_changes(9).await.unwrap();
-    assert_eq!(cluster.withdrawn(0).await.unwrap().found.len(), 1);
+    assert_eq!(cluster.withdrawn(Some(0)).await.unwrap().found.len(), 1);
 }

@@ -10,15 +10,20 @@ use crate::store::{Cluster, StoreError, Withdrawn};
 /// How far it was looked.
 #[derive(Debug, Default)]
 pub(super) struct Withdrawals {
-    next: u64,
+    next: Option<u64>,
     /// What the last look has found: the next one may find it again.
     found: BTreeSet<u64>,
 }
 
 impl Withdrawals {
-    /// Looks, and has what waits of these endpoints read anew. The first look finds all that is remembered.
+    /// Looks, and has what waits of these endpoints read anew. The first look says only where to go on, however much is
+    /// remembered: what has come into memory by then is read anew as a whole.
     pub(super) async fn look(&mut self, shared: &Shared, cluster: &dyn Cluster) -> Result<(), StoreError> {
+        let is_first = self.next.is_none();
         let new = self.take_in(cluster.withdrawn(self.next).await?);
+        if is_first {
+            shared.with(|schedule, now| schedule.distrust_all(now));
+        }
         if !new.is_empty() {
             shared.with(|schedule, now| new.into_iter().for_each(|one| schedule.distrust(one, now)));
         }
@@ -28,7 +33,7 @@ impl Withdrawals {
     fn take_in(&mut self, withdrawn: Withdrawn) -> BTreeSet<EndpointId> {
         let new = withdrawn.found.iter().filter(|one| !self.found.contains(&one.number));
         let new = new.map(|one| one.endpoint).collect();
-        self.next = withdrawn.next;
+        self.next = Some(withdrawn.next);
         self.found = withdrawn.found.iter().map(|one| one.number).collect();
         new
     }
@@ -47,7 +52,7 @@ mod tests {
             let found =
                 found.iter().map(|(number, of)| Withdrawal { number: *number, endpoint: endpoint(*of) });
             let new = withdrawals.take_in(Withdrawn { next, found: found.collect() });
-            assert_eq!(withdrawals.next, next);
+            assert_eq!(withdrawals.next, Some(next));
             new.into_iter().collect::<Vec<_>>()
         };
         assert_eq!(look(7, &[(1, 5), (2, 5), (3, 6)]), [endpoint(5), endpoint(6)]);

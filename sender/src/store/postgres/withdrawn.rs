@@ -19,11 +19,11 @@ pub(super) async fn note(session: &Session, endpoints: &[Uuid]) -> Result<(), Fa
     Ok(())
 }
 
-/// What was noted by this transaction or one behind it.
-pub(super) async fn since(session: &Session, transaction: u64) -> Result<Withdrawn, Failure> {
-    let rows = session.query(SINCE, &[&transaction.to_string()]).await?;
-    let next = rows.first().map_or(Ok(transaction), |row| counted(row, 0))?;
-    // Without any there is a row that says only where to go on.
+/// What was noted by this transaction or one behind it; nothing, where there is none.
+pub(super) async fn since(session: &Session, transaction: Option<u64>) -> Result<Withdrawn, Failure> {
+    let rows = session.query(SINCE, &[&transaction.map(|id| id.to_string())]).await?;
+    let next = rows.first().map_or(Ok(transaction.unwrap_or(0)), |row| counted(row, 0))?;
+    // Where nothing was found there is a row that says only where to go on.
     let noted = rows.iter().filter(|row| !matches!(get::<Option<i64>>(row, 1), Ok(None)));
     let found =
         noted.map(|row: &Row| Ok(Withdrawal { number: counted(row, 1)?, endpoint: endpoint_id(row, 2)? }));

@@ -103,7 +103,7 @@ impl Cluster for PostgresCluster {
             .await
     }
 
-    async fn withdrawn(&self, since: u64) -> Result<Withdrawn, StoreError> {
+    async fn withdrawn(&self, since: Option<u64>) -> Result<Withdrawn, StoreError> {
         self.readers.read(|session| async move { withdrawn::since(&session, since).await }).await
     }
 
