@@ -7,11 +7,12 @@ use waxseal_sender::id::{DeliveryId, EventId};
 use waxseal_sender::model::delivery::{DeliveryState, LiveDelivery};
 use waxseal_sender::store::postgres::PostgresStore;
 use waxseal_sender::store::{
-    Catalog, Kept, NewDelivery, NewEvent, Outbox, Outcome, Record, RecordChange, RecordKind, Store,
-    StoreError,
+    Catalog, Kept, NewDelivery, NewEvent, NodeRole, Outbox, Outcome, Record, RecordChange, RecordKind, Shard,
+    Store, StoreError,
 };
 use waxseal_tests::postgres::Postgres;
 use waxseal_tests::store_suite::aging::prune_all;
+use waxseal_tests::store_suite::cluster::node;
 use waxseal_tests::store_suite::fixture::{endpoint_id, new_event, owner_of, settlement};
 
 use crate::subject;
@@ -56,6 +57,20 @@ async fn the_paths_of_what_is_live_are_made_anew_where_they_are_older() {
         "SELECT count(*) FROM pg_indexes WHERE tablename = 'delivery_live' AND indexdef LIKE '%>= 0)'";
     assert_eq!(server.execute(&database, conditions), "2");
     assert_eq!(server.execute(&database, "SELECT version, usable_from FROM schema_version"), "6|6");
+}
+
+/// Whose statements do not fit the tables any more does not go on until somebody ends it.
+#[tokio::test]
+async fn a_node_at_work_has_no_lease_any_more_when_the_tables_are_for_newer_programs() {
+    let subject = subject::postgres().await;
+    let (cluster, node) = (subject.store.cluster().unwrap(), node(1, NodeRole::All));
+    assert_eq!(cluster.tend(&node).await.unwrap().shards.len(), Shard::COUNT);
+    let newer = "UPDATE schema_version SET version = 99, usable_from = 99";
+    Postgres::shared().execute(&database(&subject), newer);
+    let refused = cluster.tend(&node).await;
+    assert!(matches!(refused, Err(StoreError::NewerSchema { found: 99, .. })), "{refused:?}");
+    Postgres::shared().execute(&database(&subject), "UPDATE schema_version SET usable_from = 1");
+    assert_eq!(cluster.tend(&node).await.unwrap().shards.len(), Shard::COUNT);
 }
 
 /// What was kept by a program that knew the first step alone is there after the others.

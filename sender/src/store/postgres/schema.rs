@@ -41,9 +41,14 @@ async fn bring_up_to_date(connector: &Connector) -> Result<Session, Failure> {
     Ok(session)
 }
 
+/// The newest version of the tables that this program knows, as the database counts.
+pub(super) fn known() -> i32 {
+    i32::try_from(SCHEMA.len()).unwrap_or(i32::MAX)
+}
+
 /// The version of the tables, if this program can work with them.
 pub(super) async fn usable(session: &Session) -> Result<u32, Failure> {
-    let known = u32::try_from(SCHEMA.len()).unwrap_or(u32::MAX);
+    let known = known().unsigned_abs();
     let (found, usable_from) = version(session).await?;
     if found > known && usable_from > known {
         return Err(Failure::Store(StoreError::NewerSchema { found, known }));

@@ -28,11 +28,13 @@ pub(super) async fn tend(session: &Session, node: &Node) -> Result<Tenure, Failu
                 &node.program,
                 &Timestamp::as_millis(node.started_at),
                 &LEASE.as_secs_f64(),
+                &schema::known(),
             ],
         )
         .await?;
     if renewed == 0 {
         schema::refuse_unfinished(session).await?;
+        schema::usable(session).await?;
         return Err(Failure::unavailable("the lease was not renewed"));
     }
     session.execute(FORGET, &[]).await?;
@@ -75,6 +77,7 @@ const RENEW: &str =
          SELECT $1::uuid, $2::text, $3::text, $4::boolean, $5::text, $6::bigint,
                 clock_timestamp() + make_interval(secs => $7)
              WHERE NOT EXISTS (SELECT FROM moving WHERE finished_at IS NULL)
+                 AND NOT EXISTS (SELECT FROM schema_version WHERE usable_from > $8)
      ON CONFLICT (id) DO UPDATE SET name = excluded.name, role = excluded.role, takes_shards = excluded.takes_shards,
          program = excluded.program, started_at = excluded.started_at, lease_until = excluded.lease_until";
 
