@@ -89,13 +89,9 @@ async fn rotating_the_signing_keys_under_load_refuses_nothing() {
     nothing_was_refused(&sender.api, &consumer, published).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_consumer_that_rotates_its_keys_under_load_misses_nothing() {
-    let folder = SenderFolder::init("", None);
-    let sender = folder.start().await;
-    let (first, _) = key(EncryptionKeyType::P256);
-    let (second, _) = key(EncryptionKeyType::X25519);
-    let consumer = Consumer::start(&ConsumerSetup {
+/// A consumer that has both keys for as long as it rotates.
+fn with_both(folder: &SenderFolder, first: &DecryptionKey, second: &DecryptionKey) -> Consumer {
+    Consumer::start(&ConsumerSetup {
         issuer: &folder.origin,
         audience: "acme",
         scopes: &["a"],
@@ -104,7 +100,16 @@ async fn a_consumer_that_rotates_its_keys_under_load_misses_nothing() {
         fail_first: 0,
         delay_ms: 0,
         tls: None,
-    });
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_rotates_its_keys_under_load_misses_nothing() {
+    let folder = SenderFolder::init("", None);
+    let sender = folder.start().await;
+    let (first, _) = key(EncryptionKeyType::P256);
+    let (second, _) = key(EncryptionKeyType::X25519);
+    let consumer = with_both(&folder, &first, &second);
     register(&sender.api, "acme").await;
     let keys = "/v1/consumers/acme/encryption-keys";
     sender.api.put(keys, json!({ "jwks": set(&[&first]) })).await;
@@ -126,16 +131,7 @@ async fn a_consumer_that_rotates_its_keys_at_its_jwks_uri_under_load_misses_noth
     let sender = folder.start().await;
     let (first, first_set) = key(EncryptionKeyType::P256);
     let (second, second_set) = key(EncryptionKeyType::X25519);
-    let consumer = Consumer::start(&ConsumerSetup {
-        issuer: &folder.origin,
-        audience: "acme",
-        scopes: &["a"],
-        protection: "sealed",
-        keys: &[first.clone(), second.clone()],
-        fail_first: 0,
-        delay_ms: 0,
-        tls: None,
-    });
+    let consumer = with_both(&folder, &first, &second);
     register(&sender.api, "acme").await;
     let jwks = JwksServer::start(first_set, 1).await;
     let keys = "/v1/consumers/acme/encryption-keys";

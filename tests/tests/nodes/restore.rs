@@ -5,28 +5,45 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
+use waxseal_tests::postgres::Postgres;
 
-use crate::fleet::{Fleet, event, now, server, until, with_endpoints};
+use crate::fleet::{Fleet, Node, event, now, server, until, with_endpoints};
 use crate::load::Load;
 use crate::lost_primary::kept;
 use crate::receiver::Receiver;
 
 const CONSUMERS: usize = 4;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn all_that_was_acknowledged_before_the_archive_ends_is_there_after_a_restore() {
+/// A database that archives its log, with a node under load.
+struct World {
+    server: Postgres,
+    database: String,
+    fleet: Fleet,
+    node: Node,
+    receiver: Receiver,
+    load: Load,
+}
+
+/// Some events are in its backup, some came after that.
+async fn backed_up(name: &str) -> World {
     let mut server = server(&[]);
     server.archive();
-    let database = server.create_database("restored");
+    let database = server.create_database(name);
     let fleet = Fleet::init(&server.dsn(&database), "");
     let node = fleet.start("a").await;
     let receiver = Receiver::start(Duration::from_millis(20)).await;
     receiver.trust(&fleet, &node.origin).await;
     with_endpoints(&node.api, &receiver, CONSUMERS).await;
-    let mut load = Load::start(&fleet, &[node.origin.as_str(); 4], CONSUMERS, Duration::from_millis(20));
+    let load = Load::start(&fleet, &[node.origin.as_str(); 4], CONSUMERS, Duration::from_millis(20));
     load.more(40).await;
     tokio::task::block_in_place(|| server.back_up());
     load.more(60).await;
+    World { server, database, fleet, node, receiver, load }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_was_acknowledged_before_the_archive_ends_is_there_after_a_restore() {
+    let World { mut server, database, fleet: _fleet, node, receiver, mut load } = backed_up("restored").await;
     let archived = load.acknowledged();
     tokio::task::block_in_place(|| server.archive_all());
     load.more(60).await;
@@ -64,18 +81,7 @@ async fn all_that_was_acknowledged_before_the_archive_ends_is_there_after_a_rest
 /// Somebody has done what cannot be undone, and it is known when: all is brought back as it was before.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restore_to_a_moment_has_what_came_before_and_nothing_after_and_the_sender_works_on() {
-    let mut server = server(&[]);
-    server.archive();
-    let database = server.create_database("as_of");
-    let fleet = Fleet::init(&server.dsn(&database), "");
-    let node = fleet.start("a").await;
-    let receiver = Receiver::start(Duration::from_millis(20)).await;
-    receiver.trust(&fleet, &node.origin).await;
-    with_endpoints(&node.api, &receiver, CONSUMERS).await;
-    let mut load = Load::start(&fleet, &[node.origin.as_str(); 4], CONSUMERS, Duration::from_millis(20));
-    load.more(40).await;
-    tokio::task::block_in_place(|| server.back_up());
-    load.more(60).await;
+    let World { mut server, database, fleet, node, receiver, mut load } = backed_up("as_of").await;
     let before = load.acknowledged();
     let moment = server.execute("postgres", "SELECT clock_timestamp()");
     let after = node.api.try_publish(&event("c0")).await.expect("it is acknowledged");

@@ -6,26 +6,40 @@ use serde_json::{Value, json};
 use waxseal_tests::nginx::Nginx;
 use waxseal_tests::pki::Pki;
 use waxseal_tests::process::program;
-use waxseal_tests::sender::SenderFolder;
+use waxseal_tests::sender::{Sender, SenderFolder};
 use waxseal_tests::sink::Sink;
 
 use super::{create, first_attempt, patch, pin_of};
 use crate::support::register;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_static_bearer_token_with_nginx() {
+/// A sender, and its endpoint at a server that lets nothing past but what it asks for.
+struct Guarded {
+    sender: Sender,
+    /// Of the endpoint.
+    path: String,
+    /// Behind the server.
+    sink: Sink,
+    folder: SenderFolder,
+    nginx: Nginx,
+}
+
+async fn guarded(checks: &str) -> Guarded {
     let folder = SenderFolder::init("", None);
     let sender = folder.start().await;
-    let api = &sender.api;
-    register(api, "acme").await;
-    let (pki, mut sink) = (Pki::new(), Sink::start().await);
-    let guarded = format!(
-        "location / {{ if ($http_authorization != \"Bearer s3cret.t0ken/+==\") {{ return 401; }} proxy_pass http://{}; }}",
-        sink.address
-    );
-    let nginx = Nginx::start(&pki, &[], &[&guarded]);
+    register(&sender.api, "acme").await;
+    let (pki, sink) = (Pki::new(), Sink::start().await);
+    let location = format!("location / {{ {checks} proxy_pass http://{}; }}", sink.address);
+    let nginx = Nginx::start(&pki, &[], &[&location]);
     let trusted = json!({ "server_authentication": { "ca_certificates": pki.root() } });
-    let path = create(api, &nginx.url(0), trusted).await;
+    let path = create(&sender.api, &nginx.url(0), trusted).await;
+    Guarded { sender, path, sink, folder, nginx }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_static_bearer_token_with_nginx() {
+    let checks = "if ($http_authorization != \"Bearer s3cret.t0ken/+==\") { return 401; }";
+    let Guarded { sender, path, mut sink, folder: _folder, nginx: _nginx } = guarded(checks).await;
+    let api = &sender.api;
     let bearer = |token: &str| json!({ "authentication": { "bearer": { "token": token } } });
 
     assert_eq!(first_attempt(api).await, "answer.authentication_failed", "none");
@@ -40,19 +54,10 @@ async fn a_static_bearer_token_with_nginx() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_of_ones_own_with_nginx() {
-    let folder = SenderFolder::init("", None);
-    let sender = folder.start().await;
+    let checks = "if ($http_x_tenant != \"acme: eu\") { return 403; } \
+                  if ($http_x_partner_key != \"s3cret;q=1\") { return 401; }";
+    let Guarded { sender, path, mut sink, folder: _folder, nginx: _nginx } = guarded(checks).await;
     let api = &sender.api;
-    register(api, "acme").await;
-    let (pki, mut sink) = (Pki::new(), Sink::start().await);
-    let guarded = format!(
-        "location / {{ if ($http_x_tenant != \"acme: eu\") {{ return 403; }} \
-         if ($http_x_partner_key != \"s3cret;q=1\") {{ return 401; }} proxy_pass http://{}; }}",
-        sink.address
-    );
-    let nginx = Nginx::start(&pki, &[], &[&guarded]);
-    let trusted = json!({ "server_authentication": { "ca_certificates": pki.root() } });
-    let path = create(api, &nginx.url(0), trusted).await;
     let headers = |tenant: &str, key: &str| json!({ "authentication": { "headers": { "X-Tenant": tenant, "X-Partner-Key": key } } });
 
     assert_eq!(first_attempt(api).await, "answer.access_denied", "none");
