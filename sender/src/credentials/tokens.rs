@@ -155,30 +155,27 @@ impl Tokens {
         if is_other() {
             return true;
         }
-        let now = self.clock.now();
-        let may_renew = {
-            let host = self.host(endpoint, &client);
-            let mut history = host.history();
-            let rested = history.renewed_at.is_none_or(|at| at > now || now.duration_since(at) >= MINUTE);
-            let may_renew = rested
-                && {
-                    let (url, consumer) = (&client.settings.token_url, &endpoint.consumer);
-                    let reserved = lock(&self.renewed).reserve(url, consumer, now).is_ok();
-                    if !reserved {
-                        tracing::warn!(endpoint = %endpoint.id, "no other OAuth token is fetched now: its host was asked too often");
-                        metrics::counter!("waxseal_oauth_tokens_total", "result" => "bounded").increment(1);
-                    }
-                    reserved
-                };
-            if may_renew {
-                history.renewed_at = Some(now);
-            }
-            may_renew
-        };
-        if may_renew {
+        if self.may_renew(endpoint, &client) {
             self.ask_if_allowed(endpoint, &client).await;
         }
         is_other()
+    }
+
+    /// Whether a token may be renewed before its time now; then it counts as done.
+    fn may_renew(&self, endpoint: &Endpoint, client: &Client) -> bool {
+        let now = self.clock.now();
+        let host = self.host(endpoint, client);
+        let mut history = host.history();
+        if history.renewed_at.is_some_and(|at| at <= now && now.duration_since(at) < MINUTE) {
+            return false;
+        }
+        if lock(&self.renewed).reserve(&client.settings.token_url, &endpoint.consumer, now).is_err() {
+            tracing::warn!(endpoint = %endpoint.id, "no other OAuth token is fetched now: its host was asked too often");
+            metrics::counter!("waxseal_oauth_tokens_total", "result" => "bounded").increment(1);
+            return false;
+        }
+        history.renewed_at = Some(now);
+        true
     }
 
     fn client(&self, endpoint: &Endpoint, oauth2: &OAuth2) -> Arc<Client> {

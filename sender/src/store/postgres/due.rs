@@ -122,11 +122,11 @@ fn live(row: &Row) -> Result<LiveDelivery, Failure> {
     })
 }
 
-/// One shard after the other: an order over several at once would be sorted from all that there is. Here and below,
-/// that it is not negative is the condition of the index that is meant.
-const WORK: &str = "SELECT w.endpoint, r.consumer, w.due_at FROM unnest($1::smallint[]) AS s (shard)
-     CROSS JOIN LATERAL (
-         WITH RECURSIVE work (endpoint, due_at) AS (
+/// The endpoints of the shard `s` that have something live, each with what is due first, by jumps. Here and below, that the
+/// shard is not negative is the condition of the index that is meant.
+macro_rules! work {
+    () => {
+        "WITH RECURSIVE work (endpoint, due_at) AS (
              (SELECT endpoint, due_at FROM delivery_live WHERE shard::bigint >= 0 AND shard::bigint = s.shard
                  ORDER BY endpoint, due_at LIMIT 1)
              UNION ALL
@@ -134,20 +134,22 @@ const WORK: &str = "SELECT w.endpoint, r.consumer, w.due_at FROM unnest($1::smal
                  SELECT endpoint, due_at FROM delivery_live
                      WHERE shard::bigint >= 0 AND shard::bigint = s.shard AND endpoint > work.endpoint
                      ORDER BY endpoint, due_at LIMIT 1) AS n)
-         SELECT endpoint, due_at FROM work) AS w
-     JOIN routes r ON r.endpoint = w.endpoint";
+         SELECT endpoint, due_at FROM work"
+    };
+}
 
-const OLDEST: &str = "SELECT min(w.due_at) FROM unnest($1::smallint[]) AS s (shard)
-     CROSS JOIN LATERAL (
-         WITH RECURSIVE work (endpoint, due_at) AS (
-             (SELECT endpoint, due_at FROM delivery_live WHERE shard::bigint >= 0 AND shard::bigint = s.shard
-                 ORDER BY endpoint, due_at LIMIT 1)
-             UNION ALL
-             SELECT n.endpoint, n.due_at FROM work CROSS JOIN LATERAL (
-                 SELECT endpoint, due_at FROM delivery_live
-                     WHERE shard::bigint >= 0 AND shard::bigint = s.shard AND endpoint > work.endpoint
-                     ORDER BY endpoint, due_at LIMIT 1) AS n)
-         SELECT due_at FROM work) AS w";
+/// One shard after the other: an order over several at once would be sorted from all that there is.
+const WORK: &str = concat!(
+    "SELECT w.endpoint, r.consumer, w.due_at FROM unnest($1::smallint[]) AS s (shard) CROSS JOIN LATERAL (",
+    work!(),
+    ") AS w JOIN routes r ON r.endpoint = w.endpoint"
+);
+
+const OLDEST: &str = concat!(
+    "SELECT min(w.due_at) FROM unnest($1::smallint[]) AS s (shard) CROSS JOIN LATERAL (",
+    work!(),
+    ") AS w"
+);
 
 const COUNT: &str = "SELECT count(*) FROM (SELECT FROM delivery_live LIMIT $1) AS counted";
 
