@@ -56,7 +56,10 @@ fn walk_all<S: Mortal, F: Future<Output = S>>(cases: u32, turns: u32, subject: i
         }
         assert_eq!(walk.image().await, image(&walk.model, &walk.walker).await);
     });
-    println!("cut off: {} were done, {} were not", done.into_inner(), undone.into_inner());
+    let (done, undone) = (done.into_inner(), undone.into_inner());
+    println!("cut off: {done} were done, {undone} were not");
+    // A cut that always comes too early, or too late, would show nothing.
+    assert!(done > 0 && undone > 0, "cut off: {done} were done, {undone} were not");
 }
 
 /// A store and the model of it, on their way.
