@@ -1,9 +1,10 @@
 //! An event and the names in it (claims of RFC 8417 section 2.2, types of this format's section 1).
 //!
 //! Relies on nothing. Guarantees that a value of one of these types is well-formed: parsing is the only way to one,
-//! and what was parsed can be written into a token and read back unchanged.
+//! and what was parsed can be written into a token and read back unchanged. Copies share their text.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
@@ -34,7 +35,7 @@ pub struct Event {
 
 /// The id of an event for its audience (`jti`): 1 to 128 characters of `[A-Za-z0-9_-]`.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct EventId(String);
+pub struct EventId(Arc<str>);
 
 impl EventId {
     /// ```
@@ -46,7 +47,7 @@ impl EventId {
     /// ```
     pub fn parse(text: &str) -> Result<Self, NameError> {
         if (1..=128).contains(&text.len()) && text.bytes().all(is_word) {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(NameError::EventId)
         }
@@ -55,7 +56,7 @@ impl EventId {
 
 /// Who signs (`iss`): an `https` URL without query, fragment and trailing slash; `http` for loopback hosts only.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Issuer(String);
+pub struct Issuer(Arc<str>);
 
 impl Issuer {
     /// ```
@@ -76,7 +77,7 @@ impl Issuer {
         let host = host_of(authority).ok_or(NameError::Issuer)?;
         let loopback = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
         if (secure || loopback) && is_path(path) && text.len() <= MAX_URI {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(NameError::Issuer)
         }
@@ -94,7 +95,11 @@ impl Issuer {
     /// ```
     #[must_use]
     pub fn event_uri(&self, event_type: &EventType) -> String {
-        if event_type.is_uri() { event_type.0.clone() } else { format!("{}/events/{}", self.0, event_type.0) }
+        if event_type.is_uri() {
+            event_type.0.to_string()
+        } else {
+            format!("{}/events/{}", self.0, event_type.0)
+        }
     }
 
     /// The other way: only this issuer's own dotted names stand under `<iss>/events/`.
@@ -111,7 +116,7 @@ impl Issuer {
 
 /// Whom it is for (`aud`): 1 to 256 visible ASCII characters, compared exactly.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Audience(String);
+pub struct Audience(Arc<str>);
 
 impl Audience {
     /// ```
@@ -122,7 +127,7 @@ impl Audience {
     /// ```
     pub fn parse(text: &str) -> Result<Self, NameError> {
         if (1..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(NameError::Audience)
         }
@@ -131,7 +136,7 @@ impl Audience {
 
 /// What happened: a dotted name of `[A-Za-z0-9_-]+` parts of at most 128 characters, or an `https:` or `urn:` URI.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct EventType(String);
+pub struct EventType(Arc<str>);
 
 impl EventType {
     /// ```
@@ -144,7 +149,7 @@ impl EventType {
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let dotted =
             text.len() <= 128 && text.split('.').all(|part| !part.is_empty() && part.bytes().all(is_word));
-        if dotted || is_event_uri(text) { Ok(Self(text.to_owned())) } else { Err(NameError::EventType) }
+        if dotted || is_event_uri(text) { Ok(Self(text.into())) } else { Err(NameError::EventType) }
     }
 
     /// Whether it is a URI of its own instead of a dotted name under the issuer.
@@ -156,7 +161,7 @@ impl EventType {
     /// Whether it is one of the types that only the framework itself sends: `waxseal` and everything under it.
     #[must_use]
     pub fn is_reserved(&self) -> bool {
-        self.0 == "waxseal" || self.0.starts_with("waxseal.")
+        &*self.0 == "waxseal" || self.0.starts_with("waxseal.")
     }
 }
 

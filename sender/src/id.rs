@@ -2,10 +2,10 @@
 //!
 //! What the sender makes itself is a UUIDv7: it sorts by time, so inserts stay local and pages follow creation
 //! order. On the wire each carries a prefix (`evt_`, `ep_`, `dlv_`, `rcv_`, `tok_`, `aud_`, `node_`), so that a misplaced id is refused
-//! where it is misplaced. Consumers and groups are named by the operator.
+//! where it is misplaced. Consumers and groups are named by the operator; copies of a name share its text.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -170,7 +170,7 @@ macro_rules! chosen_name {
         #[doc = $doc]
         #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
         #[serde(transparent)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Accepts 1 to 64 characters of `A-Z a-z 0-9 . _ -` that start with a letter or digit.
@@ -178,7 +178,7 @@ macro_rules! chosen_name {
             /// # Errors
             /// [`IdError::Name`].
             pub fn parse(text: &str) -> Result<Self, IdError> {
-                is_name(text).then(|| Self(text.to_owned())).ok_or(IdError::Name)
+                is_name(text).then(|| Self(text.into())).ok_or(IdError::Name)
             }
 
             /// The name as text.
@@ -211,7 +211,7 @@ chosen_name!(GroupName, "A set of consumers that event types and publications ca
 impl ConsumerId {
     /// A new id, `con_` and 32 hexadecimal digits, for a consumer that the operator did not name.
     pub fn generate(now: Timestamp) -> Self {
-        Self(format!("con_{}", uuid_at(now).simple()))
+        Self(format!("con_{}", uuid_at(now).simple()).into())
     }
 }
 
