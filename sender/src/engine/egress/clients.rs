@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use lru::LruCache;
-use reqwest::{Certificate, Client, ClientBuilder, redirect, tls};
+use reqwest::{Certificate, Client, ClientBuilder, redirect, retry, tls};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -103,6 +103,8 @@ impl Clients {
         Client::builder()
             .dns_resolver(Arc::new(GuardedResolver { guard, transport, lookups }))
             .redirect(redirect::Policy::none())
+            // Nor a second POST that nobody knows of; without any, requests are not copied for it either.
+            .retry(retry::never().max_retries_per_request(0))
             .no_proxy()
             .no_gzip()
             .no_brotli()
