@@ -182,8 +182,8 @@ fn finished(routes: Router<Api>, api: Api) -> Router {
     routes
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(from_fn_with_state(api.clone(), guard::watch))
+        // As one layer: each has its price in every request.
+        .layer((from_fn_with_state(api.clone(), guard::watch), DefaultBodyLimit::max(MAX_BODY)))
         .with_state(api)
 }
 
