@@ -19,6 +19,7 @@ mod gone;
 pub mod hold;
 mod lane;
 mod limits;
+mod meters;
 mod observe;
 pub mod ownership;
 mod pace;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use waxseal_keys::Timestamp;
+use waxseal_keys::{EncryptionKey, SigningKey, Timestamp};
 
 use super::claim::{Claim, End};
 use super::hold::Hold;
@@ -27,8 +27,8 @@ pub(super) struct Record {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) started_at: Timestamp,
     pub(super) ended_at: Timestamp,
-    pub(super) signing_kid: String,
-    pub(super) encryption_kid: Option<String>,
+    pub(super) signer: SigningKey,
+    pub(super) recipient: Option<Arc<EncryptionKey>>,
     pub(super) report: Result<Answer, PostError>,
     pub(super) acceptance: Acceptance,
 }
@@ -61,7 +61,7 @@ pub(super) async fn settle(shared: &Shared, claim: &Claim, record: Record, verdi
     let reason = reason_to_pause(verdict, give_up);
     let health = HealthWrite::begin(shared, claim.delivery.endpoint, health);
     let code = record.code();
-    tell(claim, &record, result, took);
+    tell(shared, claim, &record, result, took);
     let mut settlement = Settlement {
         delivery: claim.delivery.clone(),
         outcome,
@@ -83,7 +83,7 @@ pub(super) async fn settle(shared: &Shared, claim: &Claim, record: Record, verdi
         Settled::Recorded => {}
         Settled::Stale => return End::Left,
     }
-    metrics::counter!("waxseal_deliveries_total", "result" => result).increment(1);
+    shared.meters.ended(result);
     let hold = pause.map(|pause| {
         pause.adopt();
         let (endpoint, delivery) = (claim.delivery.endpoint, claim.delivery.id);
@@ -130,7 +130,7 @@ pub(super) async fn settle_without_post(
                 DeliveryState::Expired => "expired",
                 _ => "cancelled",
             };
-            metrics::counter!("waxseal_deliveries_total", "result" => result).increment(1);
+            shared.meters.ended(result);
             End::Final
         }
         Some(Settled::Stale) | None => End::Left,
@@ -149,7 +149,7 @@ async fn write(shared: &Shared, settlement: &Settlement) -> Option<Settled> {
     if settled == Some(Settled::Stale) {
         let delivery = &settlement.delivery;
         tracing::info!(delivery = %delivery.id, endpoint = %delivery.endpoint, "somebody else settled it meanwhile");
-        metrics::counter!("waxseal_deliveries_total", "result" => "stale").increment(1);
+        shared.meters.ended("stale");
     }
     settled
 }
@@ -198,8 +198,8 @@ fn attempt(shared: &Shared, claim: &Claim, record: &Record, outcome: Outcome, to
         duration_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
         status,
         result,
-        signing_kid: record.signing_kid.clone(),
-        encryption_kid: record.encryption_kid.clone(),
+        signing_kid: record.signer.kid().to_owned(),
+        encryption_kid: record.recipient.as_ref().map(|key| key.kid().to_owned()),
         excerpt: key.map(|key| key.encrypt(context().as_bytes(), excerpt)).unwrap_or_default(),
         next_at: match outcome {
             Outcome::Final(_) => None,
@@ -210,13 +210,12 @@ fn attempt(shared: &Shared, claim: &Claim, record: &Record, outcome: Outcome, to
 }
 
 /// Ids, codes, status and time; never a URL, a payload or a token.
-fn tell(claim: &Claim, record: &Record, result: &'static str, took: Duration) {
+fn tell(shared: &Shared, claim: &Claim, record: &Record, result: &'static str, took: Duration) {
     let LiveDelivery { id, event, endpoint, attempts_made, due_at, .. } = &claim.delivery;
-    metrics::histogram!("waxseal_attempt_seconds").record(took.as_secs_f64());
+    shared.meters.attempted(took);
     if result == "delivered" {
         if *attempts_made == 0 {
-            let since = record.ended_at.duration_since(*due_at);
-            metrics::histogram!("waxseal_publish_to_delivered_seconds").record(since.as_secs_f64());
+            shared.meters.delivered_at_once(record.ended_at.duration_since(*due_at));
         }
         tracing::debug!(delivery = %id, %event, %endpoint, ms = took.as_millis(), "delivered");
         return;

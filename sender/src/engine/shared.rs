@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use waxseal_keys::Timestamp;
 
 use super::claim::Claim;
+use super::meters::Meters;
 use super::ownership::Ownership;
 use super::pace::Configured;
 use super::schedule::Schedule;
@@ -27,6 +28,7 @@ use crate::store::{Shards, StoreError};
 pub(super) struct Shared {
     pub(super) parts: EngineParts,
     pub(super) ownership: Ownership,
+    pub(super) meters: Meters,
     schedule: Mutex<Schedule>,
     tasks: Mutex<JoinSet<()>>,
     runtime: Handle,
@@ -63,6 +65,7 @@ impl Shared {
         }
         Self {
             ownership: Ownership::new(parts.node.clone(), parts.policy.ownership, cluster),
+            meters: Meters::new(),
             schedule: Mutex::new(schedule),
             parts,
             tasks: Mutex::new(JoinSet::new()),
