@@ -138,7 +138,8 @@ pub struct EngineHandle {
 }
 
 impl Engine {
-    /// Starts an engine on the current runtime. It finds by itself what is live in the store.
+    /// Starts an engine on the current runtime. It finds by itself what is live in the store. Its metrics go to the
+    /// recorder that is installed by then.
     ///
     /// # Panics
     /// Outside of a Tokio runtime.
