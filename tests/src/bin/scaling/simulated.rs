@@ -18,14 +18,14 @@ pub(crate) fn balances(given: &Given, progress: Progress<'_>) -> Table {
     let head = [
         "nodes",
         "idle",
-        "equal: shard",
-        "equal: node",
-        "unequal: shard",
-        "unequal: node",
-        "divided: shard",
-        "divided: node",
+        "shards of equal endpoints",
+        "100,000 equal endpoints",
+        "shards of unequal consumers",
+        "10,000 consumers, the n-th gets 1/n of the first",
+        "shards of the same, ten endpoints each",
+        "the same, ten endpoints each",
     ];
-    let title = "Busiest over average. Equal: 100,000 endpoints; unequal: 10,000 consumers with one each, the n-th gets 1/n of the first; divided: the same with ten endpoints each";
+    let title = "Busiest over average, of shards and of nodes";
     let mut table = Table::new(Kind::Simulated, title, &head);
     let equal = Workload { consumers: 100_000, ..Workload::default() };
     let unequal = Workload { consumers: 10_000, skew: 1.0, ..Workload::default() };
@@ -54,8 +54,8 @@ pub(crate) fn leases(given: &Given, progress: Progress<'_>) -> Table {
     let mut table = Table::new(Kind::Simulated, "How shards change hands", &head);
     let faults = [
         ("kill -9", Fault::Kill(1)),
-        ("stopped for 20 s", Fault::Stop(1, seconds(20.0))),
-        ("cut off for 20 s", Fault::CutOff(1, seconds(20.0))),
+        ("stopped for 20 s, then continued", Fault::Stop(1, seconds(20.0))),
+        ("cut off from the database for 20 s", Fault::CutOff(1, seconds(20.0))),
         ("one joins", Fault::Join),
         ("one leaves", Fault::Leave(1)),
     ];
