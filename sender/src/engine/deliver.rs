@@ -75,7 +75,7 @@ async fn deliver(shared: &Arc<Shared>, claim: &mut Claim) -> End {
             return End::Left;
         }
         let started_at = shared.parts.clock.now();
-        let Sealed { endpoint, token, signer, recipient, shown } = sealed;
+        let Sealed { endpoint, token, signing_kid, recipient, shown } = sealed;
         let access = shown.as_deref().map(Shown::access);
         let mut report = shared.parts.egress.post_with(&endpoint.url, token, access).await;
         if let (Ok(answer), Some(shown)) = (&mut report, &shown) {
@@ -101,7 +101,8 @@ async fn deliver(shared: &Arc<Shared>, claim: &mut Claim) -> End {
             verdict = Verdict::Retry { at: now, reason };
             at_once = true;
         }
-        let record = Record { endpoint, started_at, ended_at: now, signer, recipient, report, acceptance };
+        let record =
+            Record { endpoint, started_at, ended_at: now, signing_kid, recipient, report, acceptance };
         match settle(shared, claim, record, verdict).await {
             End::Again { delivery, .. } if at_once => {
                 shared.with(|schedule, now| schedule.charge(delivery.endpoint, now));

@@ -25,7 +25,7 @@ use crate::store::{StoreError, StoredPayload};
 pub(super) struct Sealed {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) token: String,
-    pub(super) signer: SigningKey,
+    pub(super) signing_kid: String,
     pub(super) recipient: Option<Arc<EncryptionKey>>,
     pub(super) shown: Option<Box<Shown>>,
 }
@@ -85,7 +85,7 @@ pub(super) async fn seal(shared: &Shared, claim: &mut Claim) -> Result<Sealed, U
     };
     let token = waxseal_envelope::seal(&event, &signer, recipient.as_deref(), shared.parts.clock.now())
         .map_err(|error| unsealed(&error))?;
-    Ok(Sealed { endpoint, token, signer, recipient, shown })
+    Ok(Sealed { endpoint, token, signing_kid: signer.kid().to_owned(), recipient, shown })
 }
 
 pub(super) fn token_id(id: EventId) -> TokenId {

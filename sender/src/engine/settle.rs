@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use waxseal_keys::{EncryptionKey, SigningKey, Timestamp};
+use waxseal_keys::{EncryptionKey, Timestamp};
 
 use super::claim::{Claim, End};
 use super::hold::Hold;
@@ -27,7 +27,7 @@ pub(super) struct Record {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) started_at: Timestamp,
     pub(super) ended_at: Timestamp,
-    pub(super) signer: SigningKey,
+    pub(super) signing_kid: String,
     pub(super) recipient: Option<Arc<EncryptionKey>>,
     pub(super) report: Result<Answer, PostError>,
     pub(super) acceptance: Acceptance,
@@ -198,7 +198,7 @@ fn attempt(shared: &Shared, claim: &Claim, record: &Record, outcome: Outcome, to
         duration_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
         status,
         result,
-        signing_kid: record.signer.kid().to_owned(),
+        signing_kid: record.signing_kid.clone(),
         encryption_kid: record.recipient.as_ref().map(|key| key.kid().to_owned()),
         excerpt: key.map(|key| key.encrypt(context().as_bytes(), excerpt)).unwrap_or_default(),
         next_at: match outcome {
