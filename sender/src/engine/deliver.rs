@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use waxseal_keys::EncryptionKey;
 
 use super::claim::{Claim, End};
 use super::driver::cancel;
@@ -71,11 +70,11 @@ async fn deliver(shared: &Arc<Shared>, claim: &mut Claim) -> End {
         // The last look before it cannot be taken back: others may have the delivery by now.
         if !shared.may_post(claim) {
             tracing::info!(delivery = %claim.delivery.id, "released, its shard may be in other hands");
-            shared.meters.ended("released");
+            shared.meters.ended("released", 1);
             return End::Left;
         }
         let started_at = shared.parts.clock.now();
-        let Sealed { endpoint, token, signing_kid, recipient, shown } = sealed;
+        let Sealed { endpoint, token, signing_kid, encryption_kid, shown } = sealed;
         let access = shown.as_deref().map(Shown::access);
         let mut report = shared.parts.egress.post_with(&endpoint.url, token, access).await;
         if let (Ok(answer), Some(shown)) = (&mut report, &shown) {
@@ -94,15 +93,14 @@ async fn deliver(shared: &Arc<Shared>, claim: &mut Claim) -> End {
         let mut verdict = judge(&report, &history, &policy, now, jitter);
 
         let mut at_once = false;
-        let used_kid = recipient.as_deref().map(EncryptionKey::kid);
         if let Verdict::Retry { reason, .. } = verdict
-            && chances.take(shared, reason, &endpoint, used_kid, shown.as_deref()).await
+            && chances.take(shared, reason, &endpoint, encryption_kid.as_deref(), shown.as_deref()).await
         {
             verdict = Verdict::Retry { at: now, reason };
             at_once = true;
         }
         let record =
-            Record { endpoint, started_at, ended_at: now, signing_kid, recipient, report, acceptance };
+            Record { endpoint, started_at, ended_at: now, signing_kid, encryption_kid, report, acceptance };
         match settle(shared, claim, record, verdict).await {
             End::Again { delivery, .. } if at_once => {
                 shared.with(|schedule, now| schedule.charge(delivery.endpoint, now));

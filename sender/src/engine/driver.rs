@@ -111,7 +111,7 @@ pub(super) async fn cancel(shared: Arc<Shared>, endpoint: EndpointId) {
     let cancelled = insist("cancel", || cancel_all(store, &endpoints, shared.parts.clock.now())).await;
     if cancelled > 0 {
         tracing::info!(%endpoint, cancelled, "the endpoint is gone, its deliveries are cancelled");
-        metrics::counter!("waxseal_deliveries_total", "result" => "cancelled").increment(cancelled);
+        shared.meters.ended("cancelled", cancelled);
     }
     shared.with(|schedule, now| schedule.clear(endpoint, now));
     shared.pump();

@@ -68,7 +68,7 @@ async fn end(shared: &Shared, delivery: LiveDelivery) -> Option<LiveDelivery> {
     match shared.parts.store.settle(settlement).await {
         Ok(Settled::Recorded) => {
             tracing::info!(delivery = %delivery.id, endpoint = %delivery.endpoint, "expired");
-            metrics::counter!("waxseal_deliveries_total", "result" => "expired").increment(1);
+            shared.meters.ended("expired", 1);
             Some(delivery)
         }
         Ok(Settled::Stale) => None,

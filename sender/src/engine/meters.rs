@@ -32,11 +32,11 @@ impl Meters {
         self.to_delivered.record(after.as_secs_f64());
     }
 
-    /// A delivery has ended with this result.
-    pub(super) fn ended(&self, result: &'static str) {
+    /// So many deliveries have come to this.
+    pub(super) fn ended(&self, result: &'static str, many: u64) {
         match result {
-            "delivered" => self.delivered.increment(1),
-            _ => metrics::counter!("waxseal_deliveries_total", "result" => result).increment(1),
+            "delivered" => self.delivered.increment(many),
+            _ => metrics::counter!("waxseal_deliveries_total", "result" => result).increment(many),
         }
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Sealed {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) token: String,
     pub(super) signing_kid: String,
-    pub(super) recipient: Option<Arc<EncryptionKey>>,
+    pub(super) encryption_kid: Option<String>,
     pub(super) shown: Option<Box<Shown>>,
 }
 
@@ -85,7 +85,8 @@ pub(super) async fn seal(shared: &Shared, claim: &mut Claim) -> Result<Sealed, U
     };
     let token = waxseal_envelope::seal(&event, &signer, recipient.as_deref(), shared.parts.clock.now())
         .map_err(|error| unsealed(&error))?;
-    Ok(Sealed { endpoint, token, signing_kid: signer.kid().to_owned(), recipient, shown })
+    let encryption_kid = recipient.map(|key| key.kid().to_owned());
+    Ok(Sealed { endpoint, token, signing_kid: signer.kid().to_owned(), encryption_kid, shown })
 }
 
 pub(super) fn token_id(id: EventId) -> TokenId {
@@ -98,10 +99,6 @@ pub(super) fn token_id(id: EventId) -> TokenId {
 /// is looked at again, and a signing key that was revoked meanwhile does not sign.
 pub(super) async fn prepare(shared: &Shared, id: EndpointId, purpose: Purpose) -> Result<Prepared, Unsealed> {
     let directory = &shared.parts.directory;
-    let keys_of = |endpoint: &Endpoint| match endpoint.protection {
-        Protection::Signed => None,
-        Protection::Sealed => directory.key_set_for(endpoint),
-    };
     let mut endpoint = directory.endpoint(id).ok_or(Unsealed::EndpointGone)?;
     loop {
         if !endpoint.is_active() {
@@ -113,14 +110,14 @@ pub(super) async fn prepare(shared: &Shared, id: EndpointId, purpose: Purpose) -
                 Some(shared.parts.consumer_keys.key_for(&endpoint).await.map_err(Unsealed::Held)?)
             }
         };
-        let keys = keys_of(&endpoint);
+        let keys = directory.key_set_for(&endpoint);
         // After the keys: whoever has given none sees that this comes first.
         if purpose == Purpose::Delivery && !is_verified(shared, &endpoint) {
             return Err(Unsealed::Held(Hold::EndpointUnverified));
         }
         let shown = shared.parts.credentials.shown_to(&endpoint).await.map_err(Unsealed::Held)?;
         let now = directory.endpoint(id).ok_or(Unsealed::EndpointGone)?;
-        let keys_now = keys_of(&now);
+        let keys_now = directory.key_set_for(&now);
         if Arc::ptr_eq(&now, &endpoint)
             && keys.as_ref().map(Arc::as_ptr) == keys_now.as_ref().map(Arc::as_ptr)
         {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use waxseal_keys::{EncryptionKey, Timestamp};
+use waxseal_keys::Timestamp;
 
 use super::claim::{Claim, End};
 use super::hold::Hold;
@@ -28,7 +28,7 @@ pub(super) struct Record {
     pub(super) started_at: Timestamp,
     pub(super) ended_at: Timestamp,
     pub(super) signing_kid: String,
-    pub(super) recipient: Option<Arc<EncryptionKey>>,
+    pub(super) encryption_kid: Option<String>,
     pub(super) report: Result<Answer, PostError>,
     pub(super) acceptance: Acceptance,
 }
@@ -83,7 +83,7 @@ pub(super) async fn settle(shared: &Shared, claim: &Claim, record: Record, verdi
         Settled::Recorded => {}
         Settled::Stale => return End::Left,
     }
-    shared.meters.ended(result);
+    shared.meters.ended(result, 1);
     let hold = pause.map(|pause| {
         pause.adopt();
         let (endpoint, delivery) = (claim.delivery.endpoint, claim.delivery.id);
@@ -130,7 +130,7 @@ pub(super) async fn settle_without_post(
                 DeliveryState::Expired => "expired",
                 _ => "cancelled",
             };
-            shared.meters.ended(result);
+            shared.meters.ended(result, 1);
             End::Final
         }
         Some(Settled::Stale) | None => End::Left,
@@ -149,7 +149,7 @@ async fn write(shared: &Shared, settlement: &Settlement) -> Option<Settled> {
     if settled == Some(Settled::Stale) {
         let delivery = &settlement.delivery;
         tracing::info!(delivery = %delivery.id, endpoint = %delivery.endpoint, "somebody else settled it meanwhile");
-        shared.meters.ended("stale");
+        shared.meters.ended("stale", 1);
     }
     settled
 }
@@ -199,7 +199,7 @@ fn attempt(shared: &Shared, claim: &Claim, record: &Record, outcome: Outcome, to
         status,
         result,
         signing_kid: record.signing_kid.clone(),
-        encryption_kid: record.recipient.as_ref().map(|key| key.kid().to_owned()),
+        encryption_kid: record.encryption_kid.clone(),
         excerpt: key.map(|key| key.encrypt(context().as_bytes(), excerpt)).unwrap_or_default(),
         next_at: match outcome {
             Outcome::Final(_) => None,

@@ -14,6 +14,7 @@ mod isolation;
 mod keys;
 mod listen;
 mod matrix;
+mod metrics;
 mod moving;
 mod operations;
 mod outbox;
