@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use waxseal_keys::{DecryptionKey, EncryptionKeyType};
 use waxseal_tests::api::Api;
 use waxseal_tests::consumer::{Consumer, ConsumerSetup};
-use waxseal_tests::sender::SenderFolder;
+use waxseal_tests::sender::{Sender, SenderFolder};
 
 use crate::keys::JwksServer;
 use crate::support::{SHORT_KEYS, endpoint, key, publish, register, set};
@@ -89,28 +89,31 @@ async fn rotating_the_signing_keys_under_load_refuses_nothing() {
     nothing_was_refused(&sender.api, &consumer, published).await;
 }
 
-/// A consumer that has both keys for as long as it rotates.
-fn with_both(folder: &SenderFolder, first: &DecryptionKey, second: &DecryptionKey) -> Consumer {
-    Consumer::start(&ConsumerSetup {
+/// A key, and the set that has it alone.
+type Key = (DecryptionKey, Value);
+
+/// A sender, and its consumer `acme`, which has both keys for as long as it rotates.
+async fn with_both() -> (SenderFolder, Sender, Consumer, [Key; 2]) {
+    let folder = SenderFolder::init("", None);
+    let sender = folder.start().await;
+    let keys = [key(EncryptionKeyType::P256), key(EncryptionKeyType::X25519)];
+    let consumer = Consumer::start(&ConsumerSetup {
         issuer: &folder.origin,
         audience: "acme",
         scopes: &["a"],
         protection: "sealed",
-        keys: &[first.clone(), second.clone()],
+        keys: &keys.clone().map(|(key, _)| key),
         fail_first: 0,
         delay_ms: 0,
         tls: None,
-    })
+    });
+    register(&sender.api, "acme").await;
+    (folder, sender, consumer, keys)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_that_rotates_its_keys_under_load_misses_nothing() {
-    let folder = SenderFolder::init("", None);
-    let sender = folder.start().await;
-    let (first, _) = key(EncryptionKeyType::P256);
-    let (second, _) = key(EncryptionKeyType::X25519);
-    let consumer = with_both(&folder, &first, &second);
-    register(&sender.api, "acme").await;
+    let (_folder, sender, consumer, [(first, _), (second, _)]) = with_both().await;
     let keys = "/v1/consumers/acme/encryption-keys";
     sender.api.put(keys, json!({ "jwks": set(&[&first]) })).await;
     endpoint(&sender.api, "acme", &consumer.url("a"), "sealed", None).await;
@@ -127,12 +130,7 @@ async fn a_consumer_that_rotates_its_keys_under_load_misses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_that_rotates_its_keys_at_its_jwks_uri_under_load_misses_nothing() {
-    let folder = SenderFolder::init("", None);
-    let sender = folder.start().await;
-    let (first, first_set) = key(EncryptionKeyType::P256);
-    let (second, second_set) = key(EncryptionKeyType::X25519);
-    let consumer = with_both(&folder, &first, &second);
-    register(&sender.api, "acme").await;
+    let (_folder, sender, consumer, [(first, first_set), (second, second_set)]) = with_both().await;
     let jwks = JwksServer::start(first_set, 1).await;
     let keys = "/v1/consumers/acme/encryption-keys";
     sender.api.put(keys, json!({ "jwks_uri": jwks.url, "admission": "automatic" })).await;
