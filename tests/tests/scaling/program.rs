@@ -7,6 +7,13 @@ fn scaling(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_scaling")).args(arguments).output().unwrap()
 }
 
+/// What it prints of one part.
+fn printed(part: &str) -> String {
+    let printed = scaling(&["--only", part]);
+    assert!(printed.status.success(), "{part}");
+    String::from_utf8(printed.stdout).unwrap()
+}
+
 /// A table: what its columns are called, and its rows.
 struct Table<'a> {
     head: Vec<&'a str>,
@@ -29,6 +36,11 @@ impl<'a> Table<'a> {
         let places = places.unwrap_or_else(|| panic!("{columns:?} are not all among {:?}", self.head));
         self.rows.iter().map(|row| places.iter().map(|place| row[*place]).collect()).collect()
     }
+
+    /// The row that begins with this.
+    fn row(&self, what: &str) -> &[&'a str] {
+        self.rows.iter().find(|row| row[0] == what).unwrap_or_else(|| panic!("no row `{what}`"))
+    }
 }
 
 fn cells(line: &str) -> Vec<&str> {
@@ -38,14 +50,21 @@ fn cells(line: &str) -> Vec<&str> {
 #[test]
 fn the_tables_of_the_document_are_those_that_the_program_prints() {
     let document = include_str!("../../../docs/scaling.md");
-    for part in ["wire", "sizes", "limits", "simulated", "balance", "batches", "leases", "latency"] {
-        let printed = scaling(&["--only", part]);
-        assert!(printed.status.success());
-        let printed = String::from_utf8(printed.stdout).unwrap();
+    for (part, rows) in [
+        ("wire", 3),
+        ("sizes", 23),
+        ("limits", 8),
+        ("simulated", 3),
+        ("balance", 6),
+        ("batches", 5),
+        ("leases", 8),
+        ("latency", 4),
+    ] {
         let (_, after) = document.split_once(&format!("(`--only {part}`")).expect(part);
         let table = Table::first(after);
+        assert_eq!(table.rows.len(), rows, "{part}");
+        let printed = printed(part);
         let printed = Table::first(&printed).at(&table.head);
-        assert!(table.rows.len() >= 3, "{part}");
         for row in table.rows {
             assert!(
                 printed.contains(&row),
@@ -59,13 +78,9 @@ fn the_tables_of_the_document_are_those_that_the_program_prints() {
 #[test]
 fn the_sentences_of_the_document_say_what_the_program_prints() {
     let document = include_str!("../../../docs/scaling.md").replace('\n', " ");
-    let printed = |part| String::from_utf8(scaling(&["--only", part]).stdout).unwrap();
     let (single, neighbours) = (printed("single"), printed("neighbours"));
-    let most = |what: &str| {
-        let table = Table::first(&single);
-        let row = table.rows.iter().find(|row| row[0] == what).expect(what);
-        row[1].to_owned()
-    };
+    let (single, neighbours) = (Table::first(&single), Table::first(&neighbours));
+    let most = |what| single.row(what)[1];
     for said in [
         format!("{} a second in strict order", most("an endpoint in strict order")),
         format!("{} with the default of 16", most("an endpoint with a concurrency of 16")),
@@ -74,11 +89,7 @@ fn the_sentences_of_the_document_say_what_the_program_prints() {
     ] {
         assert!(document.contains(&said), "docs/scaling.md does not say `{said}`");
     }
-    let p99 = |what: &str| {
-        let table = Table::first(&neighbours);
-        let row = table.rows.iter().find(|row| row[0] == what).expect(what);
-        row[2].replace(',', "").parse::<f64>().unwrap()
-    };
+    let p99 = |what| neighbours.row(what)[2].replace(',', "").parse::<f64>().unwrap();
     let (bounded, free) =
         (p99("a fifth of the endpoints never answers"), p99("the same, if they could have all slots"));
     let said = format!(
@@ -90,8 +101,7 @@ fn the_sentences_of_the_document_say_what_the_program_prints() {
 
 #[test]
 fn the_document_is_made_from_the_constants_of_the_table() {
-    let printed = scaling(&["--only", "constants"]);
-    let printed = String::from_utf8(printed.stdout).unwrap();
+    let printed = printed("constants");
     assert_eq!(Table::first(&printed).rows.len(), waxseal_tests::simulation::constants::TABLE.len());
     assert!(!printed.contains("from a file"));
 }
