@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use lru::LruCache;
 use url::Url;
-use waxseal_keys::Timestamp;
+use waxseal_keys::{Clock, Timestamp};
 
 use crate::id::ConsumerId;
 
@@ -65,7 +65,9 @@ impl Hosts {
         Self { limits, asked: LruCache::new(KEPT), asked_for: LruCache::new(KEPT) }
     }
 
-    /// Notes that the host of `url` is asked now.
+    /// Notes that the host of `url` is asked now. It reads the clock itself, so that whoever shares this by way of a lock
+    /// reads it under the lock: a time that was read before is behind what others have noted since, which looks as if the
+    /// clock had been set back.
     ///
     /// # Errors
     /// When it may be asked, if that is later. Nothing is noted then.
@@ -73,8 +75,9 @@ impl Hosts {
         &mut self,
         url: &Url,
         consumer: &ConsumerId,
-        now: Timestamp,
+        clock: &dyn Clock,
     ) -> Result<(), Timestamp> {
+        let now = clock.now();
         let host = url.host_str().unwrap_or_default().trim_end_matches('.').to_owned();
         let asked = self.asked.get_or_insert_mut(host, VecDeque::new);
         let asked_for = self.asked_for.get_or_insert_mut(consumer.clone(), VecDeque::new);
@@ -117,10 +120,28 @@ const KEPT: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+    use std::sync::{Barrier, Mutex};
+    use std::thread;
+
+    use waxseal_keys::ManualClock;
+
     use super::*;
 
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_seconds(10_000 + seconds)
+    /// A clock of which every reading is a millisecond later than the one before, and is used a while after.
+    #[derive(Debug, Default)]
+    struct Running(AtomicI64);
+
+    impl Clock for Running {
+        fn now(&self) -> Timestamp {
+            let now = Timestamp::from_millis(self.0.fetch_add(1, Ordering::SeqCst));
+            thread::yield_now();
+            now
+        }
+    }
+
+    fn at(seconds: i64) -> ManualClock {
+        ManualClock::new(Timestamp::from_seconds(10_000 + seconds))
     }
 
     fn consumer(name: &str) -> ConsumerId {
@@ -137,7 +158,7 @@ mod tests {
         for second in 0..seconds {
             for (number, name) in consumers.iter().enumerate() {
                 let url = url(urls[number % urls.len()]);
-                count += usize::from(hosts.reserve(&url, &consumer(name), at(second)).is_ok());
+                count += usize::from(hosts.reserve(&url, &consumer(name), &at(second)).is_ok());
             }
         }
         count
@@ -156,11 +177,11 @@ mod tests {
     fn one_consumer_has_a_part_of_a_host_and_of_all_hosts() {
         let mut hosts = Hosts::new(HostLimits::default());
         assert_eq!(asked(&mut hosts, &["https://one.example/"], &["acme"], 3_600), 20);
-        assert!(hosts.reserve(&url("https://one.example/"), &consumer("beta"), at(3_599)).is_ok());
+        assert!(hosts.reserve(&url("https://one.example/"), &consumer("beta"), &at(3_599)).is_ok());
         let mut hosts = Hosts::new(HostLimits::default());
         let many = (0..1_000).filter(|number| {
             let url = url(&format!("https://{number}.wildcard.example/"));
-            hosts.reserve(&url, &consumer("acme"), at(0)).is_ok()
+            hosts.reserve(&url, &consumer("acme"), &at(0)).is_ok()
         });
         assert_eq!(many.count(), 120);
     }
@@ -169,7 +190,7 @@ mod tests {
     fn where_consumers_alone_are_bounded_none_uses_up_anothers() {
         let mut hosts = Hosts::new(HostLimits::of_consumers(30));
         let mut asks = |name: &str, path: usize| {
-            hosts.reserve(&url(&format!("https://one.example/{path}")), &consumer(name), at(0)).is_ok()
+            hosts.reserve(&url(&format!("https://one.example/{path}")), &consumer(name), &at(0)).is_ok()
         };
         assert_eq!((0..100).filter(|path| asks("acme", *path)).count(), 30);
         assert_eq!((0..100).filter(|path| asks("beta", *path)).count(), 30);
@@ -179,16 +200,36 @@ mod tests {
     fn whoever_waits_until_then_is_let_through() {
         let mut hosts = Hosts::new(HostLimits { an_hour: 3, ..HostLimits::default() });
         let (url, acme) = (url("https://one.example/"), consumer("acme"));
-        let mut now = at(0);
+        let clock = at(0);
+        let begun = clock.now();
         let mut times = Vec::new();
         while times.len() < 7 {
-            match hosts.reserve(&url, &acme, now) {
-                Ok(()) => times.push(now.duration_since(at(0)).as_secs()),
-                Err(later) => now = later,
+            match hosts.reserve(&url, &acme, &clock) {
+                Ok(()) => times.push(clock.now().duration_since(begun).as_secs()),
+                Err(later) => clock.set(later),
             }
         }
         assert_eq!(times, [0, 10, 20, 3_600, 3_610, 3_620, 7_200]);
         // The clock is set back: what it dated before does not hold anything up.
-        assert!(hosts.reserve(&url, &acme, at(-5_000)).is_ok());
+        assert!(hosts.reserve(&url, &acme, &at(-5_000)).is_ok());
+    }
+
+    #[test]
+    fn of_those_who_ask_at_once_one_is_let_through() {
+        for round in 0..500 {
+            let hosts = Mutex::new(Hosts::new(HostLimits { apart: HOUR, ..HostLimits::default() }));
+            let (clock, start, taken) = (Running::default(), Barrier::new(4), AtomicUsize::new(0));
+            thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        start.wait();
+                        let (url, acme) = (url("https://one.example/"), consumer("acme"));
+                        let is_taken = hosts.lock().unwrap().reserve(&url, &acme, &clock).is_ok();
+                        taken.fetch_add(usize::from(is_taken), Ordering::SeqCst);
+                    });
+                }
+            });
+            assert_eq!(taken.into_inner(), 1, "round {round}");
+        }
     }
 }

@@ -83,15 +83,10 @@ impl ConsumerKeys {
             self.remotes.ensure_current(&set).await?;
             set = self.directory.key_set_for(endpoint).ok_or(Hold::NoKeySet)?;
         }
-        let now = self.clock.now();
-        if let Some(choice) = lock(&self.choices).get_mut(&endpoint.id)
-            && Arc::ptr_eq(&choice.set, &set)
-            && choice.lasts_until.is_none_or(|end| now < end)
-        {
-            choice.return_after_detour(now);
-            return Ok(choice.key());
+        if let Some(key) = self.chosen(endpoint, &set) {
+            return Ok(key);
         }
-        let choice = self.choose(set, now)?;
+        let choice = self.choose(set, self.clock.now())?;
         let key = choice.key();
         lock(&self.choices).put(endpoint.id, choice);
         Ok(key)
@@ -122,10 +117,23 @@ impl ConsumerKeys {
             Err(_) => false,
             Ok(after) if after.jwk() != before.jwk() => true,
             Ok(_) => {
-                let now = self.clock.now();
-                lock(&self.choices).get_mut(&endpoint.id).is_some_and(|choice| choice.move_on(now))
+                let mut choices = lock(&self.choices);
+                let now = self.clock.now(); // under the lock, see `has_passed`
+                choices.get_mut(&endpoint.id).is_some_and(|choice| choice.move_on(now))
             }
         }
+    }
+
+    /// What was chosen of `set` before, as long as it may be used.
+    fn chosen(&self, endpoint: &Endpoint, set: &Arc<EncryptionKeySet>) -> Option<Arc<EncryptionKey>> {
+        let mut choices = lock(&self.choices);
+        let now = self.clock.now(); // under the lock, see `has_passed`
+        let choice = choices.get_mut(&endpoint.id).filter(|choice| Arc::ptr_eq(&choice.set, set))?;
+        if choice.lasts_until.is_some_and(|end| now >= end) {
+            return None;
+        }
+        choice.return_after_detour(now);
+        Some(choice.key())
     }
 
     fn choose(&self, set: Arc<EncryptionKeySet>, now: Timestamp) -> Result<Choice, Hold> {
@@ -184,7 +192,8 @@ impl Choice {
 }
 
 /// Whether so much time has gone by. It has, too, if `since` is yet to come: the clock was set back, and what it dated
-/// before must not make us wait until it is where it was.
+/// before must not make us wait until it is where it was. `now` is to be read under the lock that `since` is kept under:
+/// read before, it may be behind what another has noted meanwhile, which looks the same.
 fn has_passed(pause: Duration, since: Timestamp, now: Timestamp) -> bool {
     since > now || now.duration_since(since) >= pause
 }

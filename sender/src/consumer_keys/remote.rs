@@ -102,13 +102,13 @@ impl Remotes {
     pub(super) async fn ensure_current(&self, set: &EncryptionKeySet) -> Result<(), Hold> {
         let KeySource::Uri { jwks_uri, .. } = &set.source else { return Ok(()) };
         let remote = self.of(&set.owner, jwks_uri);
-        let now = self.clock.now();
-        if remote.history_at(now).is_due(set, now) && self.may_ask(set, jwks_uri, &remote, now) {
+        let (history, now) = remote.history_now(self.clock.as_ref());
+        if history.is_due(set, now) && self.may_ask(set, jwks_uri, &remote) {
             self.ask(&set.owner, &remote).await;
         }
         let known = self.directory.key_set(&set.owner).is_some_and(|set| !set.keys.is_empty());
-        let history = remote.history_at(self.clock.now());
-        let lasts = known && self.clock.now().duration_since(history.good_at) < LONGEST_STALE;
+        let (history, now) = remote.history_now(self.clock.as_ref());
+        let lasts = known && now.duration_since(history.good_at) < LONGEST_STALE;
         if history.last_succeeded || lasts { Ok(()) } else { Err(Hold::KeySetUnreachable) }
     }
 
@@ -150,11 +150,11 @@ impl Remotes {
 
     /// A source that has brought keys is asked when it is due, also by the next process; of those that have not, one
     /// consumer can name only so many within an hour.
-    fn may_ask(&self, set: &EncryptionKeySet, jwks_uri: &Url, remote: &Remote, now: Timestamp) -> bool {
+    fn may_ask(&self, set: &EncryptionKeySet, jwks_uri: &Url, remote: &Remote) -> bool {
         if remote.history().asked > 0 || !set.keys.is_empty() {
             return true;
         }
-        match lock(&self.first_asked).reserve(jwks_uri, set.owner.consumer(), now) {
+        match lock(&self.first_asked).reserve(jwks_uri, set.owner.consumer(), self.clock.as_ref()) {
             Ok(()) => true,
             Err(later) => {
                 lock(&remote.history).due_at = Some(later);
@@ -166,8 +166,9 @@ impl Remotes {
 
     fn may_refresh(&self, jwks_uri: &Url) -> bool {
         let host = jwks_uri.host_str().unwrap_or_default();
-        let now = self.clock.now();
         let mut refreshed = lock(&self.refreshed);
+        // Under the lock: read before, it may be behind what another has noted meanwhile.
+        let now = self.clock.now();
         let rested = refreshed.get(host).is_none_or(|at| has_passed(REFRESH_EVERY, *at, now));
         if rested {
             refreshed.put(host.to_owned(), now);
@@ -241,16 +242,18 @@ impl Remote {
     }
 
     /// The history as it can be believed: what a clock has dated that was set back since says nothing about now. The
-    /// set is due then, and what is known lasts for another day at most.
-    fn history_at(&self, now: Timestamp) -> History {
+    /// set is due then, and what is known lasts for another day at most. With it the time that it was judged by, which
+    /// is read under the lock: read before, it may be behind what another has noted meanwhile.
+    fn history_now(&self, clock: &dyn Clock) -> (History, Timestamp) {
         let mut history = lock(&self.history);
+        let now = clock.now();
         if history.good_at > now {
             history.good_at = now;
         }
         if history.asked_at.is_some_and(|at| at > now) {
             history.due_at = None;
         }
-        *history
+        (*history, now)
     }
 }
 

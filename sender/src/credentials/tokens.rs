@@ -163,13 +163,15 @@ impl Tokens {
 
     /// Whether a token may be renewed before its time now; then it counts as done.
     fn may_renew(&self, endpoint: &Endpoint, client: &Client) -> bool {
-        let now = self.clock.now();
         let host = self.host(endpoint, client);
         let mut history = host.history();
+        // Under the lock: read before, it may be behind what another has noted meanwhile.
+        let now = self.clock.now();
         if history.renewed_at.is_some_and(|at| at <= now && now.duration_since(at) < MINUTE) {
             return false;
         }
-        if lock(&self.renewed).reserve(&client.settings.token_url, &endpoint.consumer, now).is_err() {
+        let (url, consumer) = (&client.settings.token_url, &endpoint.consumer);
+        if lock(&self.renewed).reserve(url, consumer, self.clock.as_ref()).is_err() {
             tracing::warn!(endpoint = %endpoint.id, "no other OAuth token is fetched now: its host was asked too often");
             metrics::counter!("waxseal_oauth_tokens_total", "result" => "bounded").increment(1);
             return false;
@@ -201,9 +203,9 @@ impl Tokens {
         if client.state().rests_at(now) {
             return;
         }
+        let (url, consumer) = (&client.settings.token_url, &endpoint.consumer);
         if client.state().asked == 0
-            && let Err(later) =
-                lock(&self.first_asked).reserve(&client.settings.token_url, &endpoint.consumer, now)
+            && let Err(later) = lock(&self.first_asked).reserve(url, consumer, self.clock.as_ref())
         {
             client.state().rest_until = Some(later);
             tracing::warn!(endpoint = %endpoint.id, "new OAuth settings have to wait: their host is named too often");

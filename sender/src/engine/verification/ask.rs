@@ -96,10 +96,9 @@ impl Verifier {
     }
 
     fn take_turn(&self, endpoint: &Endpoint) -> Result<(), Asked> {
-        let now = self.shared.parts.clock.now();
         let agreed = endpoint.verification.agreed_at(endpoint).is_some();
         lock(if agreed { &self.agreed } else { &self.hosts })
-            .reserve(&endpoint.url, &endpoint.consumer, now)
+            .reserve(&endpoint.url, &endpoint.consumer, self.shared.parts.clock.as_ref())
             .map_err(|at| Asked::Later { at, because: HOST_LIMIT })
     }
 
