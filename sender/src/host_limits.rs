@@ -120,25 +120,12 @@ const KEPT: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-    use std::sync::{Barrier, Mutex};
-    use std::thread;
+    use std::sync::Mutex;
 
     use waxseal_keys::ManualClock;
 
     use super::*;
-
-    /// A clock of which every reading is a millisecond later than the one before, and is used a while after.
-    #[derive(Debug, Default)]
-    struct Running(AtomicI64);
-
-    impl Clock for Running {
-        fn now(&self) -> Timestamp {
-            let now = Timestamp::from_millis(self.0.fetch_add(1, Ordering::SeqCst));
-            thread::yield_now();
-            now
-        }
-    }
+    use crate::at_once;
 
     fn at(seconds: i64) -> ManualClock {
         ManualClock::new(Timestamp::from_seconds(10_000 + seconds))
@@ -216,20 +203,11 @@ mod tests {
 
     #[test]
     fn of_those_who_ask_at_once_one_is_let_through() {
+        let (url, acme) = (url("https://one.example/"), consumer("acme"));
         for round in 0..500 {
             let hosts = Mutex::new(Hosts::new(HostLimits { apart: HOUR, ..HostLimits::default() }));
-            let (clock, start, taken) = (Running::default(), Barrier::new(4), AtomicUsize::new(0));
-            thread::scope(|scope| {
-                for _ in 0..4 {
-                    scope.spawn(|| {
-                        start.wait();
-                        let (url, acme) = (url("https://one.example/"), consumer("acme"));
-                        let is_taken = hosts.lock().unwrap().reserve(&url, &acme, &clock).is_ok();
-                        taken.fetch_add(usize::from(is_taken), Ordering::SeqCst);
-                    });
-                }
-            });
-            assert_eq!(taken.into_inner(), 1, "round {round}");
+            let granted = at_once::granted(|clock| hosts.lock().unwrap().reserve(&url, &acme, clock).is_ok());
+            assert_eq!(granted, 1, "round {round}");
         }
     }
 }

@@ -35,6 +35,8 @@
 //! of trouble, [`audit`] has who changed what, [`api`] is the way in.
 
 pub mod api;
+#[cfg(test)]
+mod at_once;
 pub mod audit;
 mod carried_out;
 pub mod cli;

@@ -73,7 +73,7 @@ pub(super) async fn redeliver(
     fields.finish()?;
     let under = if as_new? == Some(true) { Under::NewId } else { Under::SameId };
     let counted = if under == Under::NewId { ByHand::RedeliveryAsNew } else { ByHand::Redelivery };
-    api.budget().spend(&caller, counted, api.clock.now())?;
+    api.budget().spend(&caller, counted, api.clock.as_ref())?;
     let made = api.publisher.redeliver(&delivery, under).await?;
     Ok((StatusCode::ACCEPTED, Json(show::redelivered(&made))).into_response())
 }

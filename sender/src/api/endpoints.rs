@@ -246,7 +246,7 @@ pub(super) async fn test(
     _: NoInput,
 ) -> Result<Response, Problem> {
     let id = visible(&api, &caller, &id)?.id;
-    api.budget().spend(&caller, ByHand::Test, api.clock.now())?;
+    api.budget().spend(&caller, ByHand::Test, api.clock.as_ref())?;
     let made = api.publisher.test(id).await?;
     Ok((StatusCode::ACCEPTED, Json(show::redelivered(&made))).into_response())
 }
