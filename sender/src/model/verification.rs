@@ -211,7 +211,7 @@ impl Challenge {
 
     /// Whether it was made by a clock that was set back since: no asking lasts so long.
     fn is_dated_ahead(&self, now: Timestamp) -> bool {
-        self.ends_at > now.saturating_add(LONGEST)
+        self.ends_at > now.saturating_add(LONGEST + APART)
     }
 
     /// Whether some attempt is over, in vain. It is a matter of time alone: how soon a server refuses, or whether
@@ -227,6 +227,9 @@ impl Challenge {
 
 /// As long as one state is worth something, and with it all attempts of one asking.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
+
+/// How far the clocks of two nodes may be apart: a challenge that the other has made is not dated ahead for that.
+const APART: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests;

@@ -94,6 +94,8 @@ fn what_is_shown_of_asking_in_vain_follows_from_when_it_was_asked() {
         Verification::Awaited { challenge: Some(Box::new(challenge.clone())), agreed_at: None };
     assert_eq!((standing(&asked, 30), due(&asked, 30)), (Standing::Pending, Some(at(60))));
     assert_eq!((standing(&asked, 3_600), due(&asked, 3_600)), (Standing::Failed, None));
+    assert_eq!(standing(&asked, -60), Standing::Pending, "by a node whose clock is a little behind");
+    assert_eq!(standing(&asked, -61), Standing::Failed, "the clock was set back");
 
     challenge = Challenge { attempts_made: 3, answer_by: at(370), next_at: None, ..challenge };
     assert!(challenge.has_missed(at(361)));
