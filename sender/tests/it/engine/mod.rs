@@ -82,6 +82,8 @@ async fn a_failure_is_repeated_when_it_is_due_with_the_same_id_and_a_fresh_time(
     let waiting = sender.until(published.deliveries[0].id, DeliveryState::Retrying, 1).await;
     let due_at = noon().saturating_add(Duration::from_secs(300));
     assert_eq!(waiting.due_at, Some(due_at));
+    // The store has it before the engine knows that.
+    until(async || (engine.stats().in_flight == 0).then_some(())).await;
 
     clock.set(due_at.saturating_sub(Duration::from_millis(1)));
     engine.wake(endpoint);
