@@ -102,9 +102,9 @@ impl Remotes {
     pub(super) async fn ensure_current(&self, set: &EncryptionKeySet) -> Result<(), Hold> {
         let KeySource::Uri { jwks_uri, .. } = &set.source else { return Ok(()) };
         let remote = self.of(&set.owner, jwks_uri);
-        let (history, now) = remote.history_now(self.clock.as_ref());
-        if history.is_due(set, now) && self.may_ask(set, jwks_uri, &remote) {
-            self.ask(&set.owner, &remote).await;
+        if self.is_due(set, &remote) {
+            let may_ask = || self.is_due(set, &remote) && self.may_ask(set, jwks_uri, &remote);
+            self.ask(&set.owner, &remote, may_ask).await;
         }
         let known = self.directory.key_set(&set.owner).is_some_and(|set| !set.keys.is_empty());
         let (history, now) = remote.history_now(self.clock.as_ref());
@@ -117,7 +117,7 @@ impl Remotes {
         let KeySource::Uri { jwks_uri, .. } = &set.source else { return };
         let remote = self.of(&set.owner, jwks_uri);
         if self.may_refresh(jwks_uri) {
-            self.ask(&set.owner, &remote).await;
+            self.ask(&set.owner, &remote, || true).await;
         } else {
             // An answer may be on its way to somebody else.
             drop(remote.flight.lock().await);
@@ -148,6 +148,11 @@ impl Remotes {
         remote
     }
 
+    fn is_due(&self, set: &EncryptionKeySet, remote: &Remote) -> bool {
+        let (history, now) = remote.history_now(self.clock.as_ref());
+        history.is_due(set, now)
+    }
+
     /// A source that has brought keys is asked when it is due, also by the next process; of those that have not, one
     /// consumer can name only so many within an hour.
     fn may_ask(&self, set: &EncryptionKeySet, jwks_uri: &Url, remote: &Remote) -> bool {
@@ -176,11 +181,12 @@ impl Remotes {
         rested
     }
 
-    /// Asks, or waits for the answer that another caller has asked for meanwhile.
-    async fn ask(&self, owner: &KeyOwner, remote: &Remote) {
+    /// Asks if it may, or waits for the answer that another caller has asked for meanwhile. However many callers there
+    /// are, one of them finds out whether it may, and uses up what that costs.
+    async fn ask(&self, owner: &KeyOwner, remote: &Remote, may_ask: impl FnOnce() -> bool) {
         let asked = remote.history().asked;
         let _flight = remote.flight.lock().await;
-        if remote.history().asked != asked {
+        if remote.history().asked != asked || !may_ask() {
             return;
         }
         let brought_none =

@@ -160,6 +160,22 @@ async fn those_who_wait_for_one_set_share_one_request() {
 }
 
 #[tokio::test]
+async fn however_many_wait_for_one_set_they_use_up_one_question() {
+    let world = World::new().await;
+    let endpoint = world.endpoint("acme").await;
+    world.web.publishes(&[&jwk("one")], None);
+    world.put_uri(consumer_of(&endpoint), Admission::Automatic).await;
+    let chosen = join_all((0..150).map(|_| world.chosen(&endpoint))).await;
+    assert!(chosen.iter().all(Result::is_ok));
+    // Of a hundred within an hour, the second.
+    let jwks_uri = "https://keys.example.com/corrected.json".parse().unwrap();
+    let source = KeySource::Uri { jwks_uri, admission: Admission::Automatic };
+    world.put(consumer_of(&endpoint), source, Vec::new()).await;
+    assert_eq!(world.chosen(&endpoint).await.as_deref(), Ok("one"));
+    assert_eq!(world.web.asked(), 2);
+}
+
+#[tokio::test]
 async fn an_invalid_key_asks_again_at_most_once_a_minute_for_each_host() {
     let world = World::new().await;
     let (endpoint, stranger) = (world.endpoint("acme").await, world.endpoint("other").await);
