@@ -129,7 +129,9 @@ impl Tokens {
             Some(token) if now < token.renew_at => return Ok(token),
             Some(token) if now < token.ends_at => {
                 // Whoever comes while it is renewed uses the old one.
-                if let Ok(_flight) = client.flight.try_lock() {
+                if let Ok(_flight) = client.flight.try_lock()
+                    && client.state().asked == state.asked
+                {
                     self.ask_if_allowed(endpoint, &client).await;
                 }
                 return Ok(client.state().token.clone().unwrap_or(token));
@@ -199,8 +201,7 @@ impl Tokens {
     /// Asks, unless the server has to be left alone. To be called by whoever holds the flight.
     async fn ask_if_allowed(&self, endpoint: &Endpoint, client: &Client) {
         let host = self.host(endpoint, client);
-        let now = self.clock.now();
-        if client.state().rests_at(now) {
+        if client.state().rests_at(self.clock.now()) {
             return;
         }
         let (url, consumer) = (&client.settings.token_url, &endpoint.consumer);
@@ -218,7 +219,8 @@ impl Tokens {
             ClientAuthentication::ClientSecretBasic { .. }
             | ClientAuthentication::ClientSecretPost { .. } => None,
         };
-        let fetching = fetch(&self.egress, &client.settings, signer, now);
+        // Dated now: the others may have taken minutes, and what proves who we are is worth something for one.
+        let fetching = fetch(&self.egress, &client.settings, signer, self.clock.now());
         let outcome = known_late(sleep(self.failing_after), fetching, Result::is_err).await;
         let outcome_name = if outcome.is_ok() { "granted" } else { "failed" };
         metrics::counter!("waxseal_oauth_tokens_total", "result" => outcome_name).increment(1);

@@ -5,12 +5,13 @@ use std::time::Duration;
 use waxseal_envelope::{Data, EventType};
 use waxseal_sender::directory::To;
 use waxseal_sender::id::ConsumerId;
+use waxseal_sender::model::authentication::ClientAuthentication;
 use waxseal_sender::model::delivery::DeliveryState;
 use waxseal_sender::model::endpoint::Protection;
 use waxseal_sender::publish::{Expiry, Publication};
 
-use super::world::{TokenServer, World, show};
-use crate::engine::support::{Receiver, Sender, until};
+use super::world::{TokenServer, World, add_endpoint, show};
+use crate::engine::support::{Receiver, Sender, noon, until};
 
 #[tokio::test]
 async fn what_has_run_out_by_the_time_the_token_comes_is_not_posted() {
@@ -35,6 +36,30 @@ async fn what_has_run_out_by_the_time_the_token_comes_is_not_posted() {
     drop(closed);
     world.sender.until(id, DeliveryState::Expired, 0).await;
     assert!(receiver.is_idle());
+}
+
+/// Of one consumer's new settings five are tried at a time.
+#[tokio::test]
+async fn whoever_waits_for_the_questions_of_others_proves_itself_as_of_then() {
+    let (receiver, tokens) = (Receiver::accepting().await, TokenServer::start().await);
+    let closed = tokens.state.gate.write().await;
+    let client = || tokens.client_by(ClientAuthentication::PrivateKeyJwt { audience: None });
+    let world = World::new(&receiver.url, client()).await;
+    for _ in 1..6 {
+        let id = add_endpoint(&world.sender, &receiver.url).await;
+        show(&world.sender, id, client()).await;
+    }
+    world.publish().await;
+    until(async || (tokens.asked() == 5).then_some(())).await;
+    world.pass(Duration::from_secs(90));
+    drop(closed);
+    until(async || (tokens.asked() == 6).then_some(())).await;
+    let form = tokens.state.seen.lock().unwrap()[5].1.clone();
+    let assertion = form.split("client_assertion=").nth(1).unwrap();
+    let key = world.sender.parts.signing_keys.active().unwrap().verifying_key();
+    let claims = waxseal_envelope::jws::verify(assertion.as_bytes(), &key).unwrap();
+    let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
+    assert!(claims["exp"].as_i64().unwrap() > noon().as_millis() / 1_000 + 90, "{claims}");
 }
 
 #[tokio::test]
