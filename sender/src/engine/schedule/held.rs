@@ -5,7 +5,7 @@ use waxseal_keys::Timestamp;
 use super::Schedule;
 use crate::engine::breaker::Health;
 use crate::engine::hold::Hold;
-use crate::engine::lane::{Held, OnDisk};
+use crate::engine::lane::Held;
 use crate::id::{ConsumerId, EndpointId};
 
 impl Schedule {
@@ -22,9 +22,9 @@ impl Schedule {
     pub(in crate::engine) fn release(&mut self, endpoint: EndpointId, now: Timestamp) {
         if let Some(lane) = self.lanes.get_mut(&endpoint) {
             if lane.held.take().is_some_and(|held| held.hold == Hold::EndpointPaused) {
+                // The directory has forgotten it with the pause; what an attempt that was under way has written since is
+                // forgotten after the next one.
                 lane.health = Health::anew(lane.health.proven);
-                // The directory has forgotten it with the pause.
-                lane.on_disk = OnDisk::default();
             }
             self.review(endpoint, now);
         }

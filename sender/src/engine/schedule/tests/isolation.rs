@@ -171,6 +171,35 @@ fn writes_of_health_never_overtake_each_other() {
     assert!(world.kept.is_empty() && world.writes.is_empty());
 }
 
+/// The directory forgets how an endpoint did when it is resumed, an attempt that is under way may write it anew.
+#[test]
+fn what_is_written_of_an_endpoint_that_is_just_resumed_does_not_stay() {
+    for is_written_before_it_is_released in [false, true] {
+        let mut world = World::new(Limits { per_endpoint: 16, ..Limits::default() });
+        world.schedule.proven.insert(endpoint_id(0));
+        publish(&mut world, 0, 5);
+        for _ in 0..4 {
+            assert!(world.claim());
+        }
+        (0..3).for_each(|_| world.settle(0, How::Again(0)));
+        assert_eq!(world.writes.len(), 1, "the breaker opens");
+        world.schedule.hold(endpoint_id(0), Hold::EndpointPaused, world.now);
+        if is_written_before_it_is_released {
+            world.write_health(0, true);
+            let kept = world.kept.clone();
+            world.release(endpoint_id(0));
+            world.kept = kept;
+        } else {
+            world.release(endpoint_id(0));
+            world.write_health(0, true);
+        }
+        assert!(world.kept.contains_key(&endpoint_id(0)));
+        world.settle(0, How::Final);
+        world.write_health(0, true);
+        assert!(world.kept.is_empty() && world.writes.is_empty());
+    }
+}
+
 #[test]
 fn a_lane_of_a_paused_endpoint_claims_nothing_to_find_that_out() {
     let mut world = World::new(Limits::default());

@@ -349,7 +349,6 @@ impl World {
         if held == Some(Hold::EndpointPaused) {
             let watched = self.watched.entry(endpoint).or_default();
             (watched.open, watched.failures, watched.not_before) = (false, 0, None);
-            self.writes.retain(|(other, _)| *other != endpoint);
             self.kept.remove(&endpoint);
         }
         self.schedule.release(endpoint, self.now);
