@@ -16,6 +16,7 @@ use super::schedule::Observed;
 use super::shared::{Shared, insist};
 use super::verdict::{Acceptance, Reason, Verdict, result_code};
 use crate::directory::{ChangeError, PauseEdit};
+use crate::id::EndpointId;
 use crate::model::delivery::{Attempt, DeliveryState, LiveDelivery};
 use crate::model::endpoint::{Endpoint, PauseReason};
 use crate::store::{Outcome, Settled, Settlement, StoreError};
@@ -81,7 +82,10 @@ pub(super) async fn settle(shared: &Shared, claim: &Claim, record: Record, verdi
     health.end(shared, settled).await;
     match settled {
         Settled::Recorded => {}
-        Settled::Stale => return End::Left,
+        Settled::Stale => {
+            forget_if_gone(shared, claim.delivery.endpoint);
+            return End::Left;
+        }
     }
     shared.meters.ended(result, 1);
     let hold = pause.map(|pause| {
@@ -97,6 +101,13 @@ pub(super) async fn settle(shared: &Shared, claim: &Claim, record: Record, verdi
             let delivery = LiveDelivery { due_at, attempts_made, ..claim.delivery.clone() };
             End::Again { delivery, hold }
         }
+    }
+}
+
+/// How an endpoint does that was deleted while it was posted to is of no use to anybody.
+fn forget_if_gone(shared: &Shared, endpoint: EndpointId) {
+    if shared.parts.directory.endpoint(endpoint).is_none() {
+        shared.with(|schedule, now| schedule.clear(endpoint, now));
     }
 }
 

@@ -7,9 +7,11 @@ use std::time::Duration;
 use axum::response::IntoResponse;
 use http::StatusCode;
 use waxseal_envelope::{Data, EventType};
-use waxseal_keys::ManualClock;
+use waxseal_keys::{ManualClock, SystemClock};
 use waxseal_sender::directory::To;
 use waxseal_sender::engine::EngineHandle;
+use waxseal_sender::engine::egress::guard::PlainHttp;
+use waxseal_sender::engine::egress::{Egress, EgressPolicy};
 use waxseal_sender::id::{ConsumerId, EndpointId};
 use waxseal_sender::model::endpoint::{Endpoint, Protection};
 use waxseal_sender::model::pace::{Concurrency, Order, Pace, RateLimit};
@@ -123,6 +125,28 @@ async fn an_endpoints_own_concurrency_counts_instead_of_the_general_one() {
     }
     assert_eq!(engine.stats().in_flight, 11);
     engine.stop().await;
+}
+
+/// An attempt that fails when its endpoint is gone opens the breaker of nobody.
+#[tokio::test]
+async fn nothing_is_left_of_an_endpoint_that_was_deleted_during_an_attempt() {
+    let policy = EgressPolicy {
+        allow: vec!["127.0.0.0/8".parse().unwrap()],
+        http: PlainHttp::AllowedRanges,
+        total_timeout: Duration::from_secs(1),
+        ..EgressPolicy::default()
+    };
+    let egress = Egress::new(policy).unwrap();
+    let mut sender = Sender::with_egress(Arc::new(SystemClock), |store| store, egress).await;
+    sender.parts.policy.breaker.failures = 1;
+    let hanging = Receiver::hanging().await;
+    let endpoint = sender.endpoint("acme", &hanging.url, Protection::Signed).await;
+    let engine = sender.start();
+    publish(&sender.publisher(Some(&engine)), 0..1).await;
+    until(async || (engine.stats().in_flight == 1).then_some(())).await;
+    sender.parts.directory.delete_endpoint(endpoint).await.unwrap();
+    assert_eq!(engine.stats().in_flight, 1, "it is not cut off");
+    until(async || (engine.stats().lanes == 0).then_some(())).await;
 }
 
 /// A backlog and no publisher: what is in flight grows by itself as soon as the first answer is there.
