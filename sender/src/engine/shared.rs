@@ -95,7 +95,9 @@ impl Shared {
         }
         let mut claims = Vec::new();
         let stirred = self.with(|schedule, now| {
-            while self.may_begin()
+            // Under the lock: once the engine stops, whoever looks for what is in flight has seen all that was begun.
+            while self.phase() == Phase::Running
+                && self.may_begin()
                 && let Some(claim) = schedule.next(now)
             {
                 claims.push(claim);
@@ -113,12 +115,12 @@ impl Shared {
     /// Gives a delivery back and takes the next one, if there is one. What else its end has made possible is begun: an
     /// endpoint that answers at last may get more at once than before.
     pub(super) fn exchange(self: &Arc<Self>, claim: Claim, end: super::claim::End) -> Option<Claim> {
-        let running = self.phase() == Phase::Running;
-        let (mut claims, stirred) = self.with(|schedule, now| {
+        let (mut claims, stirred, running) = self.with(|schedule, now| {
             schedule.done(claim, end, now);
+            let running = self.phase() == Phase::Running;
             let next = || (running && self.may_begin()).then(|| schedule.next(now)).flatten();
             let claims: Vec<_> = std::iter::from_fn(next).collect();
-            (claims, schedule.stirred())
+            (claims, schedule.stirred(), running)
         });
         if stirred || !running {
             self.ring();
