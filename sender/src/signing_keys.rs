@@ -335,12 +335,13 @@ impl SigningKeys {
         Ok(false)
     }
 
-    /// Shows what is on disk in place of what was shown before; unless that is shown no more: somebody has read on since.
-    fn show(&self, before: &Arc<Kept>, kept: Kept) {
+    /// Shows what is on disk in place of what was shown before; unless that is shown no more: somebody has shown something
+    /// else since, which is `false`.
+    fn show(&self, before: &Arc<Kept>, kept: Kept) -> bool {
         let is_other = {
             let mut shown = self.kept.write().unwrap_or_else(PoisonError::into_inner);
             if !Arc::ptr_eq(&*shown, before) {
-                return;
+                return false;
             }
             self.note(&kept.ring);
             let is_other = shown.active_kid != kept.active_kid;
@@ -350,6 +351,7 @@ impl SigningKeys {
         if is_other {
             self.active_changes.send_modify(|count| *count += 1);
         }
+        true
     }
 
     fn kept(&self) -> Arc<Kept> {

@@ -108,13 +108,17 @@ impl SigningKeys {
     /// If the store fails, or the ring does not open.
     pub async fn reload(&self) -> Result<(), SigningKeysError> {
         let Some(sharing) = &self.sharing else { return Ok(()) };
-        let (begun, before) = (sharing.passing.instant(), self.kept());
-        let record = self.store.ring().await?.filter(|record| *record != before.record);
-        let is_new = record.is_some();
-        if let Some(record) = record {
+        let (begun, is_new) = loop {
+            let (begun, before) = (sharing.passing.instant(), self.kept());
+            let Some(record) = self.store.ring().await?.filter(|record| *record != before.record) else {
+                break (begun, false);
+            };
             let theirs = open(record, &self.data_keys, self.policy, self.clock.now())?;
-            self.show(&before, theirs);
-        }
+            // If something was shown meanwhile, nobody can say which of the two is the newer one but the store.
+            if self.show(&before, theirs) {
+                break (begun, true);
+            }
+        };
         let was_trusted = sharing.is_trusted();
         sharing.seen().read_at = begun;
         if !was_trusted {
