@@ -85,6 +85,8 @@ pub struct Sender {
     node: NodeId,
     role: NodeRole,
     stop: watch::Sender<bool>,
+    /// Of what other nodes change, and of the signing keys.
+    stop_following: watch::Sender<bool>,
     following: Option<JoinHandle<()>>,
     maintenance: JoinHandle<()>,
     recoveries: JoinHandle<()>,
@@ -232,6 +234,7 @@ impl Sender {
         );
         publisher.resume().await?;
         let (stop, stopped) = watch::channel(false);
+        let (stop_following, followed) = watch::channel(false);
         let recoveries = Recoveries::new(
             Arc::clone(&store),
             Arc::clone(&directory),
@@ -257,8 +260,8 @@ impl Sender {
             .map(|cluster| {
                 Following::new(cluster, Arc::clone(&directory), Arc::clone(&signing_keys), node_id)
             })
-            .map(|following| tokio::spawn(following.run(stopped.clone())));
-        let maintenance = tokio::spawn(Arc::clone(&signing_keys).maintain(stopped));
+            .map(|following| tokio::spawn(following.run(followed.clone())));
+        let maintenance = tokio::spawn(Arc::clone(&signing_keys).maintain(followed));
         let jwks_max_age = settings.jwks_max_age;
         Ok(Self {
             store,
@@ -277,6 +280,7 @@ impl Sender {
             node: node_id,
             role: settings.role,
             stop,
+            stop_following,
             following,
             maintenance,
             recoveries,
@@ -335,6 +339,8 @@ impl Sender {
         let _ = self.recoveries.await;
         let _ = self.operations.await;
         self.engine.stop().await;
+        // As long as deliveries are made, by what is configured and with the keys that are; other nodes wait for that.
+        let _ = self.stop_following.send(true);
         let _ = self.maintenance.await;
         if let Some(following) = self.following {
             let _ = following.await;

@@ -19,7 +19,8 @@ use waxseal_tests::api::Api;
 use waxseal_tests::sink::Sink;
 use waxseal_tests::store_model::StoreModel;
 
-use crate::node::{endpoint, until};
+use crate::node::{consumer, endpoint, until};
+use crate::receiver::Receiver;
 use crate::sender;
 
 #[tokio::test]
@@ -95,6 +96,31 @@ async fn an_endpoint_is_paused_also_if_others_change_something_at_that_moment() 
     assert!(sink.waiting().is_none(), "what it answered was recorded, and it was not asked again");
     one.sender.stop().await;
     other.sender.stop().await;
+}
+
+/// It delivers until it has stopped, so it has to work by what is changed meanwhile.
+#[tokio::test]
+async fn a_node_that_ends_what_is_in_flight_keeps_nobodys_change_waiting() {
+    let (one, other) = two().await;
+    let receiver = Receiver::start(Duration::from_secs(8)).await;
+    sender::declare(one.sender.directory(), &["acme"]).await;
+    one.sender.directory().create_endpoint(endpoint("acme", receiver.url("slow")), None).await.unwrap();
+    one.sender.directory().everywhere().await;
+    one.sender.publisher().publish(sender::publication(To::All)).await.unwrap();
+    until("it is in flight", || receiver.in_flight() == 1).await;
+    let delivers = |node: &Running| node.sender.engine().stats().in_flight == 1;
+    let (stops, stays) = if delivers(&one) { (one, other) } else { (other, one) };
+    assert!(delivers(&stops));
+    let stopping = tokio::spawn(stops.sender.stop());
+    let directory = stays.sender.directory();
+    for name in ["beta", "gamma"] {
+        directory.create_consumer(consumer(name)).await.unwrap();
+        directory.everywhere().await;
+    }
+    assert!(!stopping.is_finished(), "whoever changed something waited for what was in flight elsewhere");
+    stopping.await.unwrap();
+    stays.sender.stop().await;
+    assert_eq!((receiver.total(), receiver.repeated()), (1, 0));
 }
 
 /// A sender with its API.
