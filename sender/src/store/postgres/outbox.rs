@@ -247,8 +247,13 @@ impl PostgresStore {
                 .singles
                 .write(move |session| async move { partition::is_over(&session, kept, &asked, until).await })
                 .await;
-            if !matches!(over, Ok(true)) {
-                continue;
+            match over {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) => {
+                    tracing::info!(code = error.code(), %error, "whether an old day is over is asked another time");
+                    continue;
+                }
             }
             let removed = self
                 .singles

@@ -198,11 +198,13 @@ const MISSING: &str = "SELECT name, number FROM (
              SELECT FROM unnest(ARRAY['events', 'contents', 'event_keys', 'deliveries', 'attempts']) AS t (name)
                  WHERE NOT EXISTS (
                      SELECT FROM pg_class
-                         WHERE relname = t.name || '_' || d.name AND relnamespace = current_schema()::regnamespace))
+                         WHERE relname = t.name || '_' || d.name
+                             AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())))
          ORDER BY number";
 
 const IS_MADE: &str = "SELECT EXISTS (
-         SELECT FROM pg_class WHERE relname = $1::text AND relnamespace = current_schema()::regnamespace)";
+         SELECT FROM pg_class WHERE relname = $1::text
+             AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema()))";
 
 /// Whatever somebody's clock says, today is not over, nor was yesterday for long.
 const OLD: &str = "SELECT name, number FROM (
