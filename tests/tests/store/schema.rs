@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio_postgres::NoTls;
 use waxseal_keys::{Clock, SystemClock, Timestamp};
 use waxseal_sender::id::{DeliveryId, EventId};
 use waxseal_sender::model::delivery::{DeliveryState, LiveDelivery};
@@ -47,16 +48,53 @@ async fn the_paths_of_what_is_live_are_made_anew_where_they_are_older() {
     let database = server.create_database("older");
     let settings = subject::settings(&server.dsn(&database));
     PostgresStore::migrate(&settings).await.unwrap();
-    let as_before = "DROP INDEX delivery_live_due; DROP INDEX delivery_live_arrived;
-        CREATE INDEX delivery_live_due ON delivery_live ((shard::bigint), endpoint, due_at, id);
-        CREATE INDEX delivery_live_arrived ON delivery_live ((shard::integer), id);
-        UPDATE schema_version SET version = 5, usable_from = 1";
-    server.execute(&database, as_before);
+    server.execute(&database, TO_STEP_FIVE);
     PostgresStore::open(&settings).await.unwrap();
     let conditions =
         "SELECT count(*) FROM pg_indexes WHERE tablename = 'delivery_live' AND indexdef LIKE '%>= 0)'";
     assert_eq!(server.execute(&database, conditions), "2");
     assert_eq!(server.execute(&database, "SELECT version, usable_from FROM schema_version"), "6|6");
+}
+
+/// As a dump holds them, for hours. A lock that somebody waits for keeps waiting all who come after.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_somebody_is_in_the_way_of_stops_nobody_else_and_is_taken_afterwards() {
+    let subject = subject::postgres().await;
+    let (server, database) = (Postgres::shared(), database(&subject));
+    server.execute(&database, TO_STEP_FIVE);
+    let (reader, connection) = tokio_postgres::connect(&server.dsn(&database), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    reader.batch_execute("BEGIN; LOCK TABLE delivery_live IN ACCESS SHARE MODE").await.unwrap();
+
+    let settings = subject.settings.clone();
+    let newer = tokio::spawn(async move { PostgresStore::open(&settings).await });
+    let waits = format!(
+        "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database
+             WHERE datname = '{database}' AND mode = 'AccessExclusiveLock' AND NOT granted"
+    );
+    for round in 0..2 {
+        let seen = tokio::task::block_in_place(|| server.wait_for(&database, &waits, "1"));
+        assert_eq!(seen, "1", "it waits for the table");
+        accept(&subject.store, SystemClock.now(), round).await;
+    }
+    assert!(!newer.is_finished());
+    reader.batch_execute("COMMIT").await.unwrap();
+    newer.await.unwrap().unwrap();
+    assert_eq!(server.execute(&database, "SELECT version, usable_from FROM schema_version"), "6|6");
+}
+
+/// Whose name has to be quoted.
+#[tokio::test]
+async fn days_are_made_in_a_schema_of_any_name() {
+    let server = Postgres::shared();
+    let database = server.create_database("named");
+    let schema = "CREATE SCHEMA \"Web hooks\"; ALTER DATABASE \"{}\" SET search_path = \"Web hooks\"";
+    server.execute(&database, &schema.replace("{}", &database));
+    let store = PostgresStore::open(&subject::settings(&server.dsn(&database))).await.unwrap();
+    accept(&store, SystemClock.now(), 1).await;
+    let days = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'events'::regclass";
+    assert_eq!(server.execute(&database, days), "5", "four days and the rest");
+    assert_eq!(server.execute(&database, "SELECT count(*) FROM events_rest"), "0");
 }
 
 /// Whose statements do not fit the tables any more does not go on until somebody ends it.
@@ -149,6 +187,22 @@ async fn what_comes_now_has_partitions_and_the_days_ahead_too() {
         let days = format!("SELECT count(*) FROM pg_inherits WHERE inhparent = '{table}'::regclass");
         assert_eq!(server.execute(&database, &days), "5", "four days and the rest");
     }
+}
+
+/// What is changed and removed row by row is cleaned up by its own measure: by that of the server, a table would be a fifth
+/// dead rows before. What is kept in days is dropped with them.
+#[tokio::test]
+async fn tables_whose_rows_come_and_go_say_how_often_they_are_cleaned_up() {
+    let database = database(&subject::postgres().await);
+    let settings = "SELECT c.relname, split_part(o, '=', 1), split_part(o, '=', 2)
+         FROM pg_class c, unnest(c.reloptions) AS o
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND o LIKE 'autovacuum_vacuum_scale%'
+             AND c.relname !~ '_[0-9]{8}'
+         ORDER BY 1";
+    let told = Postgres::shared().execute(&database, settings);
+    let name = "autovacuum_vacuum_scale_factor";
+    let wanted = [("delivery_live", "0.01"), ("idempotency", "0.05"), ("nodes", "0"), ("shards", "0")];
+    assert_eq!(told, wanted.map(|(table, factor)| format!("{table}|{name}|{factor}")).join("\n"));
 }
 
 /// As by the clock of a node that was far ahead: what came then is found where it is, and other days go on.
@@ -253,3 +307,9 @@ pub fn make_day(database: &str, moment: Timestamp) {
         Postgres::shared().execute(database, &sql);
     }
 }
+
+/// Takes the sixth step back.
+const TO_STEP_FIVE: &str = "DROP INDEX delivery_live_due; DROP INDEX delivery_live_arrived;
+    CREATE INDEX delivery_live_due ON delivery_live ((shard::bigint), endpoint, due_at, id);
+    CREATE INDEX delivery_live_arrived ON delivery_live ((shard::integer), id);
+    UPDATE schema_version SET version = 5, usable_from = 1";

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+use tokio_postgres::error::SqlState;
 
 use super::connect::{Connector, Purpose, Session};
 use super::failure::Failure;
@@ -29,8 +30,7 @@ async fn bring_up_to_date(connector: &Connector) -> Result<Session, Failure> {
     let found = usable(&session).await?;
     for (step, number) in SCHEMA.iter().zip(1_u32..).skip(usize::try_from(found).unwrap_or(usize::MAX)) {
         // Each by itself: two that lock one table each would stop nodes that use both, and be stopped by them.
-        let version = format!("UPDATE schema_version SET version = {number}");
-        session.batch(&format!("BEGIN; SET LOCAL lock_timeout = 0; {step}; {version}; COMMIT")).await?;
+        take(&session, step, number).await?;
     }
     session.batch(&format!("SELECT pg_advisory_unlock({MIGRATING})")).await?;
     if let Err(failure) = make_days(&session).await {
@@ -39,6 +39,30 @@ async fn bring_up_to_date(connector: &Connector) -> Result<Session, Failure> {
         tracing::warn!(code = error.code(), %error, "partitions of days cannot be made yet");
     }
     Ok(session)
+}
+
+/// Takes a step, as soon as nobody is in its way. Whoever waits for a table that somebody reads keeps waiting all who come
+/// after: so it waits for a moment only, lets them pass, and tries again. A dump may take hours.
+async fn take(session: &Session, step: &str, number: u32) -> Result<(), Failure> {
+    let whole = format!(
+        "BEGIN; SET LOCAL lock_timeout = '{IN_THE_WAY_FOR}'; {step};
+         UPDATE schema_version SET version = {number}; COMMIT"
+    );
+    let mut is_told = false;
+    loop {
+        match session.batch(&whole).await {
+            Err(failure) if failure.is(&SqlState::LOCK_NOT_AVAILABLE) => session.batch("ROLLBACK").await?,
+            taken => return taken,
+        }
+        if !is_told {
+            tracing::warn!(
+                step = number,
+                "the tables are brought up to date as soon as nobody holds them: is there a dump, or an open transaction?"
+            );
+            is_told = true;
+        }
+        sleep(LET_PASS).await;
+    }
 }
 
 /// The newest version of the tables that this program knows, as the database counts.
@@ -128,6 +152,12 @@ const MIGRATING: i64 = 0x7761_7873_6561_6c01;
 
 /// For everything that a start waits for, the lock of another node that migrates included.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How long a step may wait for a table, and with it everybody who uses that; as PostgreSQL writes it.
+const IN_THE_WAY_FOR: &str = "500ms";
+
+/// How long others have the tables before it is tried again.
+const LET_PASS: Duration = Duration::from_secs(1);
 
 /// For `idle_session_timeout`.
 const OLDEST_SERVER: i32 = 140_000;
