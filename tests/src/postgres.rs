@@ -158,6 +158,11 @@ impl Postgres {
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        self.process.as_ref().map(Process::log).unwrap_or_default()
+    }
+
     /// Changes a setting of the running server, and waits until it works by it.
     pub fn configure(&self, name: &str, value: &str) {
         let value = value.replace('\'', "''");

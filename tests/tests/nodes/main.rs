@@ -16,3 +16,4 @@ mod protection;
 mod restore;
 mod roles;
 mod snapshot;
+mod words;
