@@ -193,6 +193,26 @@ key_encryption_key_file = "{key}"
 # max_in_flight_per_endpoint = 16
 # retry = ["5s", "30s", "5m", "30m", "2h", "5h", "10h", "14h", "20h", "24h"]
 
+# [delivery.breaker]        # when an endpoint that fails is left alone, and when it is paused
+# failures = 10             # so many in a row
+# first_pause = "10s"       # before the first probe; twice as long after each that failed
+# longest_pause = "5m"
+# disable_after = "5d"      # of nothing but failure; or "never"
+
+# [verification]            # how endpoints are asked whether they want events
+# answer_within = "10s"
+# pauses = ["1m", "5m"]     # between attempts
+# host_apart = "10s"        # two attempts at one host
+# host_an_hour = 60
+# host_an_hour_for_consumer = 20
+# consumer_an_hour = 120
+# agreed_an_hour = 3000     # at endpoints that only have other keys
+
+# [consumer_tokens]         # what a consumer may do by hand with tokens of its own
+# tests_an_hour = 60
+# redeliveries_an_hour = 1200
+# redeliveries_as_new_an_hour = 120
+
 # [egress]                  # deliveries never go to private, loopback or link-local addresses, except these
 # allow = ["10.1.0.0/16"]
 # allow_http = false        # plain http to addresses in `allow`
@@ -202,6 +222,7 @@ key_encryption_key_file = "{key}"
 # payloads = "30d"          # contents of events; or "forever"
 # attempts = "90d"          # events, deliveries and attempts
 # audit = "365d"            # who changed what
+# check_every = "5m"        # how often it is looked for what is older
 
 # [operations]
 # consumer = "ops"          # whose endpoints operational events go to; absent: they are only logged
