@@ -165,6 +165,7 @@ async fn arrivals(shared: &Shared, read: Read) -> Result<Vec<Arrival>, StoreErro
 
 /// Searches the store for what nobody announced.
 pub(super) async fn discover(shared: Arc<Shared>) {
+    let turn = shared.begin_survey().await;
     let survey = shared.with(|schedule, _| schedule.begin_survey());
     if survey.shards.is_empty() {
         return;
@@ -178,6 +179,7 @@ pub(super) async fn discover(shared: Arc<Shared>) {
         }),
         Err(error) => tracing::warn!(code = error.code(), "endpoints with work cannot be found"),
     }
+    drop(turn);
     shared.pump();
 }
 

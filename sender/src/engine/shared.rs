@@ -36,6 +36,7 @@ pub(super) struct Shared {
     phase: watch::Sender<Phase>,
     jitter: RandomState,
     sweeping: tokio::sync::Mutex<()>,
+    surveying: tokio::sync::Mutex<()>,
 }
 
 /// How far a stop has come.
@@ -74,6 +75,7 @@ impl Shared {
             phase: watch::Sender::new(Phase::Running),
             jitter: RandomState::new(),
             sweeping: tokio::sync::Mutex::new(()),
+            surveying: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -158,6 +160,16 @@ impl Shared {
     /// Whether the caller may look for what has expired: one at a time.
     pub(super) fn begin_sweep(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
         self.sweeping.try_lock().ok()
+    }
+
+    /// Waits for its turn to look for work that nobody announced: one at a time.
+    pub(super) async fn begin_survey(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.surveying.lock().await
+    }
+
+    /// Whether somebody is looking for it.
+    pub(super) fn is_surveying(&self) -> bool {
+        self.surveying.try_lock().is_err()
     }
 
     /// Starts a task that ends with the engine at the latest.

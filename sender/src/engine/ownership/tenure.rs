@@ -115,7 +115,8 @@ impl Keeper {
                 Err(error) => tracing::warn!(%error, shards = shards.len(), "shards cannot be worked on yet"),
             }
         }
-        if self.shared.with(|schedule, _| schedule.wants_survey()) {
+        // Asked again at each renewal: those who look would be more and more where that takes long.
+        if self.shared.with(|schedule, _| schedule.wants_survey()) && !self.shared.is_surveying() {
             self.shared.spawn(discover(Arc::clone(&self.shared)));
         }
     }

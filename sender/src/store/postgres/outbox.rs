@@ -40,7 +40,14 @@ impl Outbox for PostgresStore {
     }
 
     async fn endpoints_with_work(&self, shards: Shards) -> Result<Vec<EndpointWork>, StoreError> {
-        self.readers.read(|session| async move { due::endpoints_with_work(&session, shards).await }).await
+        let shards: Vec<_> = shards.iter().collect();
+        let mut all = Vec::new();
+        for some in shards.chunks(LOOKED_AT_TOGETHER) {
+            let some: Shards = some.iter().copied().collect();
+            let look = |session| async move { due::endpoints_with_work(&session, some).await };
+            all.extend(self.readers.read(look).await?);
+        }
+        Ok(all)
     }
 
     async fn due(
@@ -271,6 +278,10 @@ impl PostgresStore {
         Ok(all)
     }
 }
+
+/// In how many shards work is looked for by one statement. It passes over all that was settled while somebody's snapshot was
+/// held open, and has to end within its time limit.
+const LOOKED_AT_TOGETHER: usize = 16;
 
 async fn accept_alone(session: &Session, event: &NewEvent) -> Result<Accepted, Failure> {
     if event.idempotency.is_some() {
