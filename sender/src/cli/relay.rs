@@ -22,7 +22,7 @@ use crate::telemetry;
 /// Carry what was committed in an outbox to the sender
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  waxseal outbox sql | psql --single-transaction -v ON_ERROR_STOP=1 shop\n  waxseal relay --database postgres://relay@localhost/shop\n  waxseal relay --database 'postgres://relay@db1,db2/shop?target_session_attrs=read-write' --database-password-file pw\n  waxseal relay --once                           carry what is there, and end\n\nAny number of them may run. The API token needs the scope `publish`. With --once the status is 0 only if nothing was put off."
+    after_help = "Examples:\n  waxseal outbox sql | psql --single-transaction -v ON_ERROR_STOP=1 shop\n  waxseal relay --database postgres://relay@localhost/shop\n  waxseal relay --database 'postgres://relay@db1,db2/shop?target_session_attrs=read-write' --database-password-file pw\n  waxseal relay --database postgres://relay@localhost/shop --once      carry what is there, and end\n\nAny number of them may run. The API token needs the scope `publish`. With --once the status is 0 only if nothing was put off."
 )]
 pub struct RelayArgs {
     /// The database with the outbox, as a postgres:// URL

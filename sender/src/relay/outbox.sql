@@ -7,7 +7,7 @@
 
 DO $install$
 BEGIN
-    IF EXISTS (SELECT FROM pg_namespace WHERE nspname = 'waxseal_outbox' AND nspowner <> current_user::regrole) THEN
+    IF EXISTS (SELECT FROM pg_namespace WHERE nspname = 'waxseal_outbox' AND pg_get_userbyid(nspowner) <> current_user) THEN
         RAISE EXCEPTION 'the schema waxseal_outbox belongs to somebody else: install it as its owner';
     END IF;
     -- Roles belong to the whole server: another database may have them already, or be making them just now.

@@ -129,4 +129,13 @@ async fn it_can_be_installed_again_and_is_removed_only_when_nothing_waits() {
     shop.sql(&format!("ALTER SCHEMA waxseal_outbox OWNER TO {}", shop.user("app")));
     let said = shop.server.try_execute(&shop.database, INSTALL).unwrap_err();
     assert!(said.contains("belongs to somebody else"), "{said}");
+
+    // Names that have to be quoted are as good as others.
+    let (owner, database) = (shop.user("Svc@shop.iam"), &shop.database);
+    shop.sql(&format!(
+        "DROP SCHEMA waxseal_outbox CASCADE; CREATE ROLE \"{owner}\"; GRANT CREATE ON DATABASE {database} TO \"{owner}\""
+    ));
+    for _ in 0..2 {
+        shop.sql(&format!("SET ROLE \"{owner}\"; {INSTALL}"));
+    }
 }
