@@ -22,8 +22,8 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::Client;
 
-use self::pace::Pace;
 pub use self::pace::{LARGEST_BATCH, batch_size};
+use self::pace::{Pace, SLOW_LOOK};
 pub use self::post::Events;
 use self::rows::{Backlog, Batch};
 use self::verdict::Fate;
@@ -104,7 +104,7 @@ impl Relay {
                     known_good = true;
                     Duration::ZERO
                 }
-                Ok(Turn::Nothing) => {
+                Ok(Turn::Nothing | Turn::Waits) => {
                     known_good = true;
                     self.every
                 }
@@ -135,6 +135,8 @@ impl Relay {
             let size = self.pace.size();
             match self.turn(&mut connected).await {
                 Ok(Turn::Carried | Turn::Again) => {}
+                // It ends when all has been read, and not when that is due.
+                Ok(Turn::Waits) => self.pace.read_anew(),
                 Ok(Turn::Nothing | Turn::NotNow) => return Ok(self.carried),
                 // The next, smaller batch may be understood, or be in time.
                 Err(RelayError::Sender(call)) if call.is_of_batch() && size > 1 => {}
@@ -150,7 +152,7 @@ impl Relay {
             Some(_) | None => rows::connect(&self.database).await?,
         };
         let turn = timeout(TURN, async {
-            self.measure(&client).await;
+            self.measure(&mut client).await;
             self.batch(&mut client).await
         });
         let turn = turn.await;
@@ -165,11 +167,26 @@ impl Relay {
     async fn batch(&mut self, client: &mut Client) -> Result<Turn, RelayError> {
         let begun = this_instant();
         let from = self.pace.from(begun);
-        let batch = Batch::take(client, from, self.pace.size()).await?;
-        self.pace.read(batch.first(), begun);
+        let taken = Batch::take(client, from, self.pace.size()).await;
+        let (now, took) = (this_instant(), begun.elapsed());
+        if from == 0 && took >= SLOW_LOOK {
+            observe::slow_look(took);
+        }
+        let batch = match taken {
+            Ok(batch) => batch,
+            Err(error) => {
+                self.pace.failed(from, took, now);
+                return Err(error);
+            }
+        };
+        self.pace.read(from, batch.first(), took, now);
         if batch.is_empty() {
             batch.give_back().await?;
-            return Ok(if from > 0 { Turn::Again } else { Turn::Nothing });
+            return Ok(match (from, self.pace.from(now)) {
+                (0, _) => Turn::Nothing,
+                (_, 0) => Turn::Again,
+                _ => Turn::Waits,
+            });
         }
         let fates = match self.events.post(batch.requests()).await {
             Ok(fates) => fates,
@@ -194,13 +211,13 @@ impl Relay {
     }
 
     /// Looks now and then how the outbox does. Nothing waits for what this cannot say.
-    async fn measure(&mut self, client: &Client) {
+    async fn measure(&mut self, client: &mut Client) {
         let now = this_instant();
         if self.measured.is_some_and(|last| now.saturating_duration_since(last) < MEASURE_EVERY) {
             return;
         }
         self.measured = Some(now);
-        match Backlog::measure(client).await {
+        match Backlog::measure(client, self.pace.first()).await {
             Ok(backlog) => observe::backlog(&backlog),
             Err(error) => tracing::warn!(%error, "the outbox cannot be measured"),
         }
@@ -221,6 +238,8 @@ enum Turn {
     Carried,
     /// No row was there, from where it was read: there may be some before.
     Again,
+    /// No row was there, from where it was read, and what lies before that is not due yet.
+    Waits,
     /// No row was there.
     Nothing,
     /// The sender took none of them now.

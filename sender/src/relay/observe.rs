@@ -24,6 +24,15 @@ pub(super) fn failed(error: &RelayError, wait: Duration) {
     tracing::warn!(code, %error, wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "nothing was carried");
 }
 
+/// The way to the first row was long.
+pub(super) fn slow_look(took: Duration) {
+    tracing::warn!(
+        took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        "reading the outbox from its beginning takes long: what was carried cannot be removed while a long transaction, a \
+         prepared one or a replication slot is there that may still see it"
+    );
+}
+
 /// What waits in the outbox.
 pub(super) fn backlog(backlog: &Backlog) {
     gauge!("waxseal_relay_oldest_seconds").set(backlog.oldest_seconds);

@@ -2,6 +2,7 @@
 
 mod carrying;
 mod isolating;
+mod pinned;
 mod publishing;
 mod reaching;
 mod refusing;
