@@ -136,6 +136,24 @@ def every_attack_on_a_token_has_a_test_named_after_it():
         yield f"row {row} of docs/threat-model.md has no test `row_{row:02}_...`"
 
 
+def every_error_of_the_api_and_every_metric_is_on_a_page():
+    sources = {
+        path: path.read_text(encoding="utf-8")
+        for crate in ("sender", "receiver")
+        for path in sorted((ROOT / crate / "src").rglob("*.rs"))
+    }
+    pages = [*sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*/README.md"))]
+    named = set(re.findall(r"`(\w[\w.]*)", "".join(page.read_text(encoding="utf-8") for page in pages)))
+    # What is the program's own fault is told apart in the log alone.
+    api = "".join(text for path, text in sources.items() if path.is_relative_to(ROOT / "sender/src/api"))
+    codes = set(re.findall(r'(?<!Problem::internal\()"(api\.[a-z_]+)"', api))
+    metrics = set(re.findall(r'(?:counter|gauge|histogram)!\(\s*"(\w+)"', "".join(sources.values())))
+    if len(codes) < 30 or len(metrics) < 20:
+        yield "there are hardly any errors or metrics where this rule looks for them"
+    for name in sorted((codes | metrics) - named):
+        yield f"no page says what {name} is"
+
+
 def shell_scripts_parse():
     for script in ("tests/run", ".ci/run", "tests/lib/setup.sh"):
         checked = subprocess.run(["bash", "-n", ROOT / script], capture_output=True, text=True, check=False)
@@ -215,6 +233,7 @@ def main():
         every_licence_is_in_deny_toml,
         documents_name_files_that_exist,
         every_attack_on_a_token_has_a_test_named_after_it,
+        every_error_of_the_api_and_every_metric_is_on_a_page,
         shell_scripts_parse,
     ]
     failed = 0
