@@ -163,6 +163,7 @@ mod tests {
         }
         assert_eq!(budget.spent_until.lock().unwrap().len(), KEPT.get());
     }
+
     #[test]
     fn of_those_who_ask_at_once_none_takes_the_clock_to_be_set_back() {
         let acme = consumer("acme");

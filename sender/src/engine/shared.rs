@@ -92,39 +92,31 @@ impl Shared {
 
     /// Begins every delivery that may begin now, and tells the driver if there is more to do than that.
     pub(super) fn pump(self: &Arc<Self>) {
-        if self.phase() != Phase::Running {
-            return self.ring();
-        }
-        let mut claims = Vec::new();
-        let stirred = self.with(|schedule, now| {
-            // Under the lock: once the engine stops, whoever looks for what is in flight has seen all that was begun.
-            while self.phase() == Phase::Running
-                && self.may_begin()
-                && let Some(claim) = schedule.next(now)
-            {
-                claims.push(claim);
-            }
-            schedule.stirred()
-        });
+        let (claims, stirred) = self.with(|schedule, now| (self.claims(schedule, now), schedule.stirred()));
         for claim in claims {
             self.spawn(deliver::work(Arc::clone(self), claim));
         }
-        if stirred {
+        if stirred || self.phase() != Phase::Running {
             self.ring();
         }
+    }
+
+    /// Takes every delivery that may begin now. Whether the engine runs is asked under the lock of the schedule: once it
+    /// stops, whoever looks for what is in flight has seen all that was begun.
+    fn claims(&self, schedule: &mut Schedule, now: Timestamp) -> Vec<Claim> {
+        let running = self.phase() == Phase::Running;
+        let next = || (running && self.may_begin()).then(|| schedule.next(now)).flatten();
+        std::iter::from_fn(next).collect()
     }
 
     /// Gives a delivery back and takes the next one, if there is one. What else its end has made possible is begun: an
     /// endpoint that answers at last may get more at once than before.
     pub(super) fn exchange(self: &Arc<Self>, claim: Claim, end: super::claim::End) -> Option<Claim> {
-        let (mut claims, stirred, running) = self.with(|schedule, now| {
+        let (mut claims, stirred) = self.with(|schedule, now| {
             schedule.done(claim, end, now);
-            let running = self.phase() == Phase::Running;
-            let next = || (running && self.may_begin()).then(|| schedule.next(now)).flatten();
-            let claims: Vec<_> = std::iter::from_fn(next).collect();
-            (claims, schedule.stirred(), running)
+            (self.claims(schedule, now), schedule.stirred())
         });
-        if stirred || !running {
+        if stirred || self.phase() != Phase::Running {
             self.ring();
         }
         let next = claims.pop();

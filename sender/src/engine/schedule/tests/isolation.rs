@@ -153,8 +153,8 @@ fn a_restart_does_not_forget_an_open_breaker_and_a_resumption_does() {
     assert_eq!(world.schedule.condition(endpoint_id(0), world.now), Default::default());
 }
 
-#[test]
-fn writes_of_health_never_overtake_each_other() {
+/// An endpoint whose breaker opens, which is about to be written; two deliveries more are in flight.
+fn opening() -> World {
     let mut world = World::new(Limits { per_endpoint: 16, ..Limits::default() });
     world.schedule.proven.insert(endpoint_id(0));
     publish(&mut world, 0, 10);
@@ -163,6 +163,12 @@ fn writes_of_health_never_overtake_each_other() {
     }
     (0..3).for_each(|_| world.settle(0, How::Again(0)));
     assert_eq!(world.writes.len(), 1, "it opens");
+    world
+}
+
+#[test]
+fn writes_of_health_never_overtake_each_other() {
+    let mut world = opening();
     world.settle(0, How::Final);
     assert_eq!(world.writes.len(), 1, "it closes, and that waits for the first write");
     world.write_health(0, true);
@@ -175,14 +181,7 @@ fn writes_of_health_never_overtake_each_other() {
 #[test]
 fn what_is_written_of_an_endpoint_that_is_just_resumed_does_not_stay() {
     for is_written_before_it_is_released in [false, true] {
-        let mut world = World::new(Limits { per_endpoint: 16, ..Limits::default() });
-        world.schedule.proven.insert(endpoint_id(0));
-        publish(&mut world, 0, 5);
-        for _ in 0..4 {
-            assert!(world.claim());
-        }
-        (0..3).for_each(|_| world.settle(0, How::Again(0)));
-        assert_eq!(world.writes.len(), 1, "the breaker opens");
+        let mut world = opening();
         world.schedule.hold(endpoint_id(0), Hold::EndpointPaused, world.now);
         if is_written_before_it_is_released {
             world.write_health(0, true);
