@@ -6,11 +6,11 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use waxseal_tests::api::Api;
-use waxseal_tests::consumer::{Consumer, ConsumerSetup};
+use waxseal_tests::consumer::Consumer;
 use waxseal_tests::process::program;
 use waxseal_tests::sender::SenderFolder;
 
-use crate::support::{endpoint, publish, register};
+use crate::support::{consumer, endpoint, publish, register};
 
 /// Runs `waxseal` on this machine's files; returns its status and everything that it said.
 pub(crate) fn on_files(folder: &SenderFolder, arguments: &[&str]) -> (i32, String) {
@@ -18,20 +18,6 @@ pub(crate) fn on_files(folder: &SenderFolder, arguments: &[&str]) -> (i32, Strin
         Command::new(program("waxseal")).args(arguments).current_dir(folder.path()).output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     (output.status.code().unwrap(), String::from_utf8(said).unwrap())
-}
-
-/// A consumer of signed events.
-pub(crate) fn consumer(issuer: &str) -> Consumer {
-    Consumer::start(&ConsumerSetup {
-        issuer,
-        audience: "acme",
-        scopes: &["a"],
-        protection: "signed",
-        keys: &[],
-        fail_first: 0,
-        delay_ms: 0,
-        tls: None,
-    })
 }
 
 /// Publishes so many events; returns their ids.

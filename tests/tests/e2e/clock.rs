@@ -9,8 +9,8 @@ use waxseal_tests::preload::Clock;
 use waxseal_tests::process::{Process, program};
 use waxseal_tests::sender::{Sender, SenderFolder};
 
-use crate::backup::{all_taken, consumer, publish_many};
-use crate::support::{endpoint, register};
+use crate::backup::{all_taken, publish_many};
+use crate::support::{consumer, endpoint, register};
 
 /// Keys as in production, and a look every second at what is old.
 const CONFIG: &str = "[retention]\ncheck_every = \"1s\"\n";

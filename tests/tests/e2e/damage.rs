@@ -12,8 +12,8 @@ use waxseal_tests::consumer::Consumer;
 use waxseal_tests::process::{Process, program};
 use waxseal_tests::sender::SenderFolder;
 
-use crate::backup::{all_taken, consumer, on_files, publish_many};
-use crate::support::{endpoint, register};
+use crate::backup::{all_taken, on_files, publish_many};
+use crate::support::{consumer, endpoint, register};
 
 /// The exit status of a sender whose store is damaged.
 const DAMAGED: i32 = 65;

@@ -13,8 +13,8 @@ use waxseal_tests::process::program;
 use waxseal_tests::sender::{Sender, SenderFolder};
 use waxseal_tests::small_disk::SmallDisk;
 
-use crate::backup::{all_taken, consumer};
-use crate::support::{TYPE, endpoint, register};
+use crate::backup::all_taken;
+use crate::support::{TYPE, consumer, endpoint, register};
 
 const CONFIG: &str = "store = \"disk/waxseal.db\"\n";
 

@@ -2,26 +2,16 @@
 
 use serde_json::json;
 use tokio::time::{Duration, sleep};
-use waxseal_tests::consumer::{Consumer, ConsumerSetup};
 use waxseal_tests::sender::SenderFolder;
 
-use crate::support::{endpoint, publish, register};
+use crate::support::{consumer, endpoint, publish, register};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_delivery_is_counted_by_what_it_came_to_from_none_on() {
     let folder = SenderFolder::init("", None);
     let sender = folder.start().await;
     let api = &sender.api;
-    let consumer = Consumer::start(&ConsumerSetup {
-        issuer: &folder.origin,
-        audience: "acme",
-        scopes: &["a"],
-        protection: "signed",
-        keys: &[],
-        fail_first: 0,
-        delay_ms: 0,
-        tls: None,
-    });
+    let consumer = consumer(&folder.origin);
     register(api, "acme").await;
     endpoint(api, "acme", &consumer.url("a"), "signed", None).await;
     let measured = async |name: &str| {

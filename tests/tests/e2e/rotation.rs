@@ -13,7 +13,7 @@ use waxseal_tests::consumer::{Consumer, ConsumerSetup};
 use waxseal_tests::sender::{Sender, SenderFolder};
 
 use crate::keys::JwksServer;
-use crate::support::{SHORT_KEYS, endpoint, key, publish, register, set};
+use crate::support::{SHORT_KEYS, consumer, endpoint, key, publish, register, set};
 
 /// Publishes with this pause until it is told to stop; returns how many.
 fn load(api: &Api, pause: Duration, stop: &Arc<AtomicBool>) -> JoinHandle<usize> {
@@ -66,16 +66,7 @@ async fn rotate_when_ready(api: &Api) {
 async fn rotating_the_signing_keys_under_load_refuses_nothing() {
     let folder = SenderFolder::init(SHORT_KEYS, None);
     let sender = folder.start().await;
-    let consumer = Consumer::start(&ConsumerSetup {
-        issuer: &folder.origin,
-        audience: "acme",
-        scopes: &["a"],
-        protection: "signed",
-        keys: &[],
-        fail_first: 0,
-        delay_ms: 0,
-        tls: None,
-    });
+    let consumer = consumer(&folder.origin);
     register(&sender.api, "acme").await;
     endpoint(&sender.api, "acme", &consumer.url("a"), "signed", None).await;
     let stop = Arc::new(AtomicBool::new(false));

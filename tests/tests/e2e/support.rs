@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use waxseal_keys::DecryptionKey;
 use waxseal_keys::{EncryptionKeyType, generate_decryption_key};
 use waxseal_tests::api::Api;
+use waxseal_tests::consumer::{Consumer, ConsumerSetup};
 
 /// The event type that they publish.
 pub const TYPE: &str = "order.created";
@@ -11,6 +12,20 @@ pub const TYPE: &str = "order.created";
 /// Keys that live for seconds: the order of states is that of production.
 pub const SHORT_KEYS: &str =
     "[signing]\npending_for = \"2s\"\nretiring_for = \"2s\"\njwks_max_age = \"1s\"\n";
+
+/// A consumer of signed events.
+pub fn consumer(issuer: &str) -> Consumer {
+    Consumer::start(&ConsumerSetup {
+        issuer,
+        audience: "acme",
+        scopes: &["a"],
+        protection: "signed",
+        keys: &[],
+        fail_first: 0,
+        delay_ms: 0,
+        tls: None,
+    })
+}
 
 /// Declares the type and creates a consumer.
 pub async fn register(api: &Api, consumer: &str) {

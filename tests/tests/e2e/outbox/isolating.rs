@@ -7,10 +7,9 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use waxseal_tests::process::program;
 
-use super::{Shop, run};
+use super::{Shop, run, scripted};
 
 /// What the scripted sender accepted, by the events' data.
 type Accepted = Arc<Mutex<Vec<Value>>>;
@@ -37,9 +36,7 @@ async fn one_event_at_which_the_sender_stumbles_holds_up_no_other() {
     let shop = Shop::open("isolating");
     let accepted = Accepted::default();
     let router = Router::new().route("/v1/events/batch", post(answer)).with_state(Arc::clone(&accepted));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    let url = scripted(router).await;
     let once = || {
         let mut command = std::process::Command::new(program("waxseal"));
         command.args(["relay", "--once", "--url", &url, "--database", &shop.url("relay")]);

@@ -9,6 +9,8 @@ mod refusing;
 
 use std::process::Command;
 
+use axum::Router;
+use tokio::net::TcpListener;
 use tokio_postgres::{Client, NoTls};
 use waxseal_sender::relay::INSTALL;
 use waxseal_tests::postgres::Postgres;
@@ -86,4 +88,12 @@ fn run(command: &mut Command) -> (i32, String) {
     let output = command.output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+}
+
+/// Serves what the test scripts in place of a sender; returns its URL.
+async fn scripted(router: Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
 }

@@ -10,12 +10,11 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::NoTls;
 use waxseal_tests::process::{Process, program};
 
-use super::{Shop, run};
+use super::{Shop, run, scripted};
 
 /// What the scripted sender accepted, by the events' data.
 type Accepted = Arc<Mutex<Vec<u64>>>;
@@ -51,9 +50,7 @@ async fn what_commits_late_arrives_though_nothing_that_was_carried_can_be_remove
     let shop = Shop::open("pinned");
     let accepted = Accepted::default();
     let router = Router::new().route("/v1/events/batch", post(answer)).with_state(Arc::clone(&accepted));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    let url = scripted(router).await;
     let relay = |more: &[&str]| {
         let mut command = Command::new(program("waxseal"));
         command.args(["relay", "--url", &url, "--database", &shop.url("relay")]).args(more);
